@@ -1,0 +1,85 @@
+//! Every cap on what a stranger can make this peer keep or do, in one place.
+//!
+//! One line of reasoning each; relations between caps are asserted at compile time. The caps are part of the
+//! protocol: peers of one run must agree on those that bound messages.
+
+use crate::time::Span;
+
+/// Founders of one charter: enough for a consortium, few enough to read.
+pub const FOUNDERS_MAX: usize = 64;
+/// Members listed in a closed charter: larger circles use invitations.
+pub const MEMBERS_MAX: usize = 4_096;
+/// Labels of a task: CLINC150 has 151, Banking77 77; fits every task in sight.
+pub const LABELS_MAX: usize = 4_096;
+/// Bytes of any name (run, organization, label, metric): one line of text.
+pub const NAME_BYTES_MAX: usize = 128;
+/// Bytes of a purpose or an architecture text: a page.
+pub const TEXT_BYTES_MAX: usize = 16 << 10;
+/// Addresses a peer may tell of itself: a few interfaces times a few transports.
+pub const ADDRESSES_MAX: usize = 16;
+/// Bytes of one address: the longest sensible multiaddress is far below.
+pub const ADDRESS_BYTES_MAX: usize = 256;
+/// Keys in a revocation list: as many as a closed charter can have members.
+pub const REVOKED_MAX: usize = MEMBERS_MAX;
+/// Bytes of a gossip message: announcements are a few hundred; proofs carry two of them.
+pub const GOSSIP_BYTES_MAX: usize = 16 << 10;
+/// Bytes of a request on the bulk plane: a hash and a list of shard indices.
+pub const REQUEST_BYTES_MAX: usize = 4 << 10;
+/// Shards of one update: 64 GiB of parameters at 1 MiB a shard would still fit the manifest cap.
+pub const SHARDS_MAX: usize = 65_536;
+/// Least shards of an update: small models too are drawn shard by shard.
+pub const SHARDS_MIN: usize = 8;
+/// Shards in one request: keeps a request under its byte cap and one answer under 64 MiB.
+pub const SHARDS_PER_REQUEST_MAX: usize = 64;
+/// Bytes of one encoded shard: four times the aim of 1 MiB.
+pub const SHARD_BYTES_MAX: usize = 4 << 20;
+/// Values of a sketch.
+pub const SKETCH_LEN: usize = 256;
+/// Peers the roster keeps: an order above the swarms in sight.
+pub const ROSTER_MAX: usize = 20_000;
+/// Announcements remembered per peer: as many versions as are served, and one to compare.
+pub const ANNOUNCED_PER_PEER_MAX: usize = 4;
+/// Own versions kept to serve: a puller may be two steps late.
+pub const VERSIONS_SERVED: usize = 3;
+/// Manifests of others kept verified: one per peer that can be drawn in a step, twice.
+pub const MANIFESTS_KEPT_MAX: usize = 512;
+/// Peers drawn for one shard.
+pub const PULLS_MAX: usize = 64;
+/// An outer step so far ahead of ours that only a broken or lying peer can be there.
+pub const STEPS_AHEAD_MAX: u32 = 1_000_000;
+/// Signed messages one peer may have us check in a second, averaged over [`GOSSIP_BURST`].
+pub const GOSSIP_PER_SECOND: u32 = 8;
+/// Signed messages one peer may send at once.
+pub const GOSSIP_BURST: u32 = 64;
+/// Bulk bytes one peer may ask of us in a second: eight 100 Mbit/s links' worth.
+pub const SERVE_BYTES_PER_SECOND: u64 = 100_000_000;
+/// Bulk bytes one peer may ask of us at once: three whole updates of 100 M parameters at int8.
+pub const SERVE_BYTES_BURST: u64 = 320_000_000;
+/// Requests one peer may have open with us.
+pub const SERVE_OPEN_MAX: u32 = 16;
+/// Time between two hellos of a peer that has nothing new to say.
+pub const HELLO_EVERY: Span = Span::seconds(15);
+/// Least time between two dials of one peer, doubled after each failure.
+pub const DIAL_EVERY: Span = Span::seconds(2);
+/// Most time between two dials of one peer.
+pub const DIAL_EVERY_MAX: Span = Span::seconds(120);
+/// First deadline of a question, before any answer was timed.
+pub const ASK_DEADLINE_FIRST: Span = Span::seconds(20);
+/// Least deadline of a question.
+pub const ASK_DEADLINE_MIN: Span = Span::seconds(5);
+/// Most deadline of a question.
+pub const ASK_DEADLINE_MAX: Span = Span::seconds(300);
+/// Records between two durable ledger heads a reader may miss after a crash.
+pub const LEDGER_RECORD_BYTES_MAX: usize = 64 << 10;
+
+const _: () =
+    assert!(SHARDS_PER_REQUEST_MAX * 5 + 64 <= REQUEST_BYTES_MAX, "the largest request fits its cap");
+const _: () = assert!(
+    SHARDS_MAX * 36 + SKETCH_LEN * 4 + 4096 <= crate::codec::MANIFEST_BYTES_MAX,
+    "the largest manifest fits its cap"
+);
+const _: () = assert!(GOSSIP_BYTES_MAX <= crate::codec::CONTROL_BYTES_MAX, "gossip is control");
+const _: () =
+    assert!(ADDRESSES_MAX * (ADDRESS_BYTES_MAX + 4) + 4096 <= GOSSIP_BYTES_MAX, "the largest hello fits");
+const _: () =
+    assert!(SHARDS_MIN <= SHARDS_MAX && PULLS_MAX >= 19, "a late joiner draws 2b+3 peers with b up to 8");

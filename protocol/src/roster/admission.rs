@@ -1,0 +1,143 @@
+//! Who may be heard: the charter's list, certificates, revocations, bans, and each peer's message quota.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::id::PeerId;
+use crate::limits::{GOSSIP_BURST, GOSSIP_PER_SECOND, ROSTER_MAX};
+use crate::quota::Bucket;
+use crate::time::{Time, UnixSeconds};
+use crate::wire::certificate::{Certificate, Revocation};
+use crate::wire::charter::{Charter, SignedCharter};
+use crate::wire::offence::Offence;
+use crate::wire::open::Standing;
+use crate::wire::sealed::CoSigned;
+
+/// Credentials and bans of one run.
+#[derive(Clone, Debug)]
+pub struct AdmissionBook {
+    charter: SignedCharter,
+    certificates: BTreeMap<PeerId, (Certificate, CoSigned)>,
+    revocation: Option<(Revocation, CoSigned)>,
+    banned: BTreeSet<PeerId>,
+    quotas: BTreeMap<PeerId, Bucket>,
+}
+
+impl AdmissionBook {
+    /// A book that knows the charter only.
+    pub fn new(charter: SignedCharter) -> Self {
+        Self {
+            charter,
+            certificates: BTreeMap::new(),
+            revocation: None,
+            banned: BTreeSet::new(),
+            quotas: BTreeMap::new(),
+        }
+    }
+
+    /// The charter in force.
+    pub fn signed_charter(&self) -> &SignedCharter {
+        &self.charter
+    }
+
+    /// The charter in force.
+    pub fn charter(&self) -> &Charter {
+        self.charter.charter()
+    }
+
+    /// Whether the peer may take part today, quota aside.
+    pub fn standing(&self, peer: &PeerId, today: UnixSeconds) -> Standing {
+        if self.banned.contains(peer) {
+            return Standing::Refused(Offence::Equivocated);
+        }
+        if self.is_revoked(peer) {
+            return Standing::Refused(Offence::Revoked);
+        }
+        if self.charter().listed(peer).is_some() {
+            return Standing::Member;
+        }
+        match self.certificates.get(peer) {
+            Some((certificate, _)) if certificate.holds(today) => Standing::Member,
+            Some(_) => Standing::Refused(Offence::Expired),
+            None => Standing::Unknown,
+        }
+    }
+
+    /// The same, and takes one message from the peer's quota.
+    pub fn hear(&mut self, peer: &PeerId, now: Time, today: UnixSeconds) -> Standing {
+        let standing = self.standing(peer, today);
+        if standing != Standing::Member {
+            return standing;
+        }
+        let bucket = self
+            .quotas
+            .entry(*peer)
+            .or_insert_with(|| Bucket::new(GOSSIP_BURST.into(), GOSSIP_PER_SECOND.into(), now));
+        if bucket.take(1, now) { Standing::Member } else { Standing::Refused(Offence::OverQuota) }
+    }
+
+    /// Takes in a certificate that came with a hello; false when it does not hold or the book is full.
+    pub fn take_certificate(&mut self, peer: &PeerId, sealed: &CoSigned, today: UnixSeconds) -> bool {
+        if self.certificates.get(peer).is_some_and(|(_, known)| known == sealed) {
+            return true;
+        }
+        let Ok(certificate) = Certificate::open(sealed, self.charter()) else { return false };
+        if certificate.peer != *peer || !certificate.holds(today) || self.certificates.len() >= ROSTER_MAX {
+            return false;
+        }
+        self.certificates.insert(*peer, (certificate, sealed.clone()));
+        true
+    }
+
+    /// Takes in a revocation list; true when it is newer than the one in force and holds.
+    pub fn take_revocation(&mut self, sealed: &CoSigned) -> Result<bool, Offence> {
+        let list = Revocation::open(sealed, self.charter()).map_err(|_| Offence::Meaningless)?;
+        if let Some((current, _)) = &self.revocation {
+            if list.version <= current.version {
+                return Ok(false);
+            }
+            // A key stays revoked: a newer list that forgets one is not believed.
+            if !current.revoked.iter().all(|peer| list.revoked.binary_search(peer).is_ok()) {
+                return Err(Offence::Meaningless);
+            }
+        }
+        self.revocation = Some((list, sealed.clone()));
+        Ok(true)
+    }
+
+    /// The revocation list in force.
+    pub fn revocation(&self) -> Option<&CoSigned> {
+        self.revocation.as_ref().map(|(_, sealed)| sealed)
+    }
+
+    /// Version of the revocation list in force; 0 for none.
+    pub fn revocation_version(&self) -> u32 {
+        self.revocation.as_ref().map_or(0, |(list, _)| list.version)
+    }
+
+    /// Whether the key was revoked.
+    pub fn is_revoked(&self, peer: &PeerId) -> bool {
+        self.revocation.as_ref().is_some_and(|(list, _)| list.revoked.binary_search(peer).is_ok())
+    }
+
+    /// Shuts a key out; answers whether that is new.
+    pub fn ban(&mut self, peer: PeerId) -> bool {
+        self.banned.insert(peer)
+    }
+
+    /// Lets a key back in, by an operator's word.
+    pub fn unban(&mut self, peer: &PeerId) -> bool {
+        self.banned.remove(peer)
+    }
+
+    /// Banned keys.
+    pub fn banned(&self) -> impl Iterator<Item = &PeerId> {
+        self.banned.iter()
+    }
+
+    /// The organization behind a key, as charter or certificate state it.
+    pub fn organization(&self, peer: &PeerId) -> Option<&str> {
+        self.charter()
+            .listed(peer)
+            .or_else(|| self.certificates.get(peer).map(|(c, _)| c.organization.as_str()))
+    }
+}

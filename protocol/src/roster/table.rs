@@ -1,0 +1,223 @@
+//! The table of known peers: bounded, ordered by key.
+
+use std::collections::BTreeMap;
+
+use crate::id::{Hash, OuterStep, PeerId};
+use crate::limits::{ANNOUNCED_PER_PEER_MAX, DIAL_EVERY, DIAL_EVERY_MAX, ROSTER_MAX};
+use crate::roster::replay::ReplayWindow;
+use crate::roster::score::Score;
+use crate::time::{Span, Time};
+use crate::wire::announce::{Announce, Card};
+use crate::wire::choice::Stage;
+use crate::wire::offence::Offence;
+
+/// What is known of one peer.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Name for people, from its hello.
+    pub name: String,
+    /// Where it can be reached, from its hello.
+    pub addresses: Vec<String>,
+    /// Whether there is a link now.
+    pub is_linked: bool,
+    /// Behaviour.
+    pub score: Score,
+    /// What it announced lately, newest last.
+    pub announced: Vec<Announced>,
+    /// Its last complete outer step, from hello or announcement.
+    pub step: OuterStep,
+    /// What it is doing.
+    pub stage: Stage,
+    /// Its last evaluation card.
+    pub card: Option<Card>,
+    /// Manifests that were checked, each linked to the one before: what probation asks for.
+    pub linked_manifests: u32,
+    /// The newest manifest checked.
+    pub last_manifest: Option<(OuterStep, Hash)>,
+    /// Whether it said farewell.
+    pub has_left: bool,
+    /// Offences by kind.
+    pub offences: BTreeMap<Offence, u32>,
+    /// Sealed messages to pass on to newcomers: hello, announcement.
+    pub news: [Option<std::sync::Arc<[u8]>>; 2],
+    /// When it was last heard.
+    pub heard: Time,
+    replay: ReplayWindow,
+    dial_after: Time,
+    dial_wait: Span,
+}
+
+/// An announcement that was heard, with the bytes as proof.
+#[derive(Clone, Debug)]
+pub struct Announced {
+    /// What was announced.
+    pub announce: Announce,
+    /// The sealed message.
+    pub bytes: std::sync::Arc<[u8]>,
+}
+
+/// What hearing an announcement meant.
+#[derive(Clone, Debug)]
+pub enum HeardAnnounce {
+    /// A newer update.
+    New,
+    /// Known or too old to matter.
+    Old,
+    /// It contradicts the other message: both together are proof.
+    Contradicts(std::sync::Arc<[u8]>),
+}
+
+impl Entry {
+    fn new(now: Time) -> Self {
+        Self {
+            name: String::new(),
+            addresses: Vec::new(),
+            is_linked: false,
+            score: Score::new(now),
+            announced: Vec::new(),
+            step: OuterStep(0),
+            stage: Stage::Join,
+            card: None,
+            linked_manifests: 0,
+            last_manifest: None,
+            has_left: false,
+            offences: BTreeMap::new(),
+            news: [None, None],
+            heard: now,
+            replay: ReplayWindow::default(),
+            dial_after: now,
+            dial_wait: DIAL_EVERY,
+        }
+    }
+
+    /// The newest announcement.
+    pub fn newest(&self) -> Option<&Announced> {
+        self.announced.last()
+    }
+
+    /// The announcement of exactly this step.
+    pub fn announced_at(&self, step: OuterStep) -> Option<&Announced> {
+        self.announced.iter().find(|a| a.announce.step == step)
+    }
+
+    /// Notes a message's sequence; false for a replay.
+    pub fn admit(&mut self, sequence: u64) -> bool {
+        self.replay.admit(sequence)
+    }
+
+    /// Notes an announcement.
+    pub fn hear(&mut self, announce: Announce, bytes: &std::sync::Arc<[u8]>) -> HeardAnnounce {
+        if let Some(known) = self.announced_at(announce.step) {
+            if known.announce.manifest != announce.manifest {
+                return HeardAnnounce::Contradicts(known.bytes.clone());
+            }
+            return HeardAnnounce::Old;
+        }
+        let oldest = self.announced.first().map(|a| a.announce.step);
+        if self.announced.len() >= ANNOUNCED_PER_PEER_MAX && oldest.is_some_and(|o| announce.step < o) {
+            return HeardAnnounce::Old;
+        }
+        self.announced.push(Announced { announce, bytes: bytes.clone() });
+        self.announced.sort_by_key(|a| a.announce.step);
+        if self.announced.len() > ANNOUNCED_PER_PEER_MAX {
+            self.announced.remove(0);
+        }
+        let is_newest = self.announced.last().is_some_and(|a| a.announce.step == announce.step);
+        if is_newest {
+            self.step = self.step.max(announce.step);
+            self.stage = announce.stage;
+            self.news[1] = Some(bytes.clone());
+        }
+        HeardAnnounce::New
+    }
+
+    /// Notes a checked manifest; a gap in the chain starts probation anew only for peers still in it.
+    pub fn note_manifest(&mut self, step: OuterStep, hash: Hash, parent: Hash) {
+        if self.last_manifest.is_some_and(|(known, _)| known >= step) {
+            return;
+        }
+        let linked = self.last_manifest.is_none_or(|(_, previous)| previous == parent);
+        if linked || self.linked_manifests >= crate::roster::sample::PROBATION_MANIFESTS {
+            self.linked_manifests = self.linked_manifests.saturating_add(1);
+        } else {
+            self.linked_manifests = 1;
+        }
+        self.last_manifest = Some((step, hash));
+    }
+
+    /// Whether it may be dialled now; if so, the next dial waits longer.
+    pub fn may_dial(&mut self, now: Time) -> bool {
+        if now < self.dial_after {
+            return false;
+        }
+        self.dial_after = now + self.dial_wait;
+        self.dial_wait = Span(self.dial_wait.0.saturating_mul(2).min(DIAL_EVERY_MAX.0));
+        true
+    }
+
+    fn linked(&mut self, is_linked: bool, now: Time) {
+        self.is_linked = is_linked;
+        if is_linked {
+            self.has_left = false;
+            self.dial_wait = DIAL_EVERY;
+            self.dial_after = now + DIAL_EVERY;
+        }
+    }
+}
+
+/// Peers by key.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    entries: BTreeMap<PeerId, Entry>,
+}
+
+impl Table {
+    /// The entry of a peer, made when there is room; a full table gives up its least recently heard unlinked peer.
+    pub fn entry(&mut self, peer: PeerId, now: Time) -> &mut Entry {
+        if !self.entries.contains_key(&peer) && self.entries.len() >= ROSTER_MAX {
+            let idle = self.entries.iter().filter(|(_, e)| !e.is_linked).min_by_key(|(_, e)| e.heard);
+            if let Some(out) = idle.map(|(p, _)| *p).or_else(|| self.entries.keys().next().copied()) {
+                self.entries.remove(&out);
+            }
+        }
+        self.entries.entry(peer).or_insert_with(|| Entry::new(now))
+    }
+
+    /// The entry of a known peer.
+    pub fn known(&self, peer: &PeerId) -> Option<&Entry> {
+        self.entries.get(peer)
+    }
+
+    /// The entry of a known peer.
+    pub fn known_mut(&mut self, peer: &PeerId) -> Option<&mut Entry> {
+        self.entries.get_mut(peer)
+    }
+
+    /// Every entry, by key.
+    pub fn iter(&self) -> impl Iterator<Item = (&PeerId, &Entry)> {
+        self.entries.iter()
+    }
+
+    /// Every entry, by key.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&PeerId, &mut Entry)> {
+        self.entries.iter_mut()
+    }
+
+    /// Peers with a link now.
+    pub fn linked(&self) -> impl Iterator<Item = (&PeerId, &Entry)> {
+        self.entries.iter().filter(|(_, e)| e.is_linked)
+    }
+
+    /// Notes that a link came or went.
+    pub fn set_linked(&mut self, peer: PeerId, is_linked: bool, now: Time) {
+        self.entry(peer, now).linked(is_linked, now);
+    }
+
+    /// Counts an offence.
+    pub fn offend(&mut self, peer: &PeerId, offence: Offence, now: Time) {
+        if let Some(entry) = self.entries.get_mut(peer) {
+            entry.score.offend(offence, now);
+            *entry.offences.entry(offence).or_default() += 1;
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! What a run does when: training steps, settle steps, the end.
+
+pub mod plan;

@@ -1,0 +1,519 @@
+//! The charter: the signed statement of a cooperation.
+//!
+//! It says everything that must agree between nodes and nothing that may differ. People write it as TOML; its
+//! canonical encoding is signed by its founders, and the hash of the first version names the run.
+
+use bincode::{Decode, Encode};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::codec::{CodecError, decode_manifest, encode};
+use crate::crypto::hash::content_hash;
+use crate::crypto::keys::is_usable;
+use crate::crypto::signed::Domain;
+use crate::id::{Hash, PeerId, RunId};
+use crate::limits::{FOUNDERS_MAX, LABELS_MAX, MEMBERS_MAX, PULLS_MAX, TEXT_BYTES_MAX};
+use crate::time::UnixSeconds;
+use crate::wire::choice::{Codec, Rule};
+use crate::wire::sealed::CoSigned;
+use crate::wire::text::{BadText, check_name, check_text};
+
+/// What all members agree on.
+#[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Charter {
+    /// Name of the run.
+    pub name: String,
+    /// What the cooperation is for, in a sentence.
+    pub purpose: String,
+    /// Counts up from 1; a newer version replaces an older one of the same run.
+    pub version: u32,
+    /// The run this is a later version of; absent in version 1, whose own hash names the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunId>,
+    /// After this date no member trains under it.
+    pub expires: UnixSeconds,
+    /// Keys that may sign versions, certificates and revocations.
+    pub founders: Vec<PeerId>,
+    /// How many founders must sign.
+    pub threshold: u32,
+    /// The model.
+    pub model: ModelTerms,
+    /// The task.
+    pub task: TaskTerms,
+    /// Inner training.
+    pub train: TrainTerms,
+    /// What may leave a node.
+    pub exchange: ExchangeTerms,
+    /// How shards are combined.
+    pub mixing: MixingTerms,
+    /// How long, how often.
+    pub schedule: ScheduleTerms,
+    /// Who may take part.
+    pub admission: Admission,
+    /// What every node records and publishes.
+    pub audit: AuditTerms,
+}
+
+/// The model every node trains.
+#[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelTerms {
+    /// Architecture, as canonical JSON that the `model` crate reads.
+    pub architecture: String,
+    /// blake3 of the tokenizer file; absent for models without text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokenizer: Option<Hash>,
+    /// The parameters every node starts from.
+    pub genesis: Genesis,
+    /// Hash of the parameter layout (names, shapes, offsets).
+    pub layout: Hash,
+    /// Number of parameters.
+    pub parameters: u64,
+}
+
+/// Where the first parameters come from.
+#[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Genesis {
+    /// Drawn from a seed.
+    Seed(u64),
+    /// A base checkpoint, by the blake3 of its parameter file; what it lacks (a head) is drawn from the seed.
+    Checkpoint {
+        /// blake3 of `model.safetensors`.
+        hash: Hash,
+        /// Seed of the rest.
+        seed: u64,
+    },
+}
+
+/// What the model is to learn.
+#[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaskTerms {
+    /// `tagging`, `classify`, ...: as the `model` crate names it.
+    pub kind: String,
+    /// Labels in order.
+    pub labels: Vec<String>,
+    /// The headline metric.
+    pub metric: String,
+    /// Longest input in tokens; 0 where inputs have one size.
+    pub tokens_max: u32,
+}
+
+/// Inner training, equal on every node.
+#[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainTerms {
+    /// `adamw`, `sgd`, `nesterov`.
+    pub optimizer: String,
+    /// Peak learning rate.
+    pub rate: f32,
+    /// Samples in a batch.
+    pub batch: u32,
+    /// Decoupled weight decay.
+    pub weight_decay: f32,
+    /// Largest gradient norm; 0 for none.
+    pub clip: f32,
+    /// Share of all inner steps in which the rate rises from 0.
+    pub warmup_share: f32,
+    /// Share of all inner steps, the last, in which the rate falls to 0.
+    pub decay_share: f32,
+    /// Whether batches follow the order of the file instead of a seeded shuffle.
+    #[serde(default)]
+    pub in_order: bool,
+}
+
+/// What may leave a node.
+#[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExchangeTerms {
+    /// Shards of the parameters.
+    pub shards: bool,
+    /// Predictions on the probe set.
+    pub predictions: bool,
+    /// Codec while training.
+    pub codec: Codec,
+    /// Codec of settle steps: 16 bits or better.
+    pub settle_codec: Codec,
+    /// Least inner steps behind a published update.
+    pub inner_steps_min: u32,
+    /// Greatest ε a node may spend; absent where updates carry no differential privacy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epsilon_max: Option<f32>,
+    /// blake3 of the probe set, where predictions are traded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<Hash>,
+}
+
+/// How a peer mixes.
+#[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MixingTerms {
+    /// Peers pulled for each shard (s).
+    pub pulls: u32,
+    /// Byzantine peers planned for in one pull (b).
+    pub byzantine: u32,
+    /// The rule.
+    pub rule: Rule,
+    /// Momentum of the outer optimizer (μ); 0 for none.
+    pub outer_momentum: f32,
+    /// Rate of the outer optimizer (η); 1 with μ 0 takes the mix as it is.
+    pub outer_rate: f32,
+    /// Oldest update that is mixed, in outer steps (A).
+    pub staleness_max: u32,
+}
+
+/// How long the run is and how its outer steps are cut.
+#[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScheduleTerms {
+    /// Outer steps with training.
+    pub outer_steps: u32,
+    /// Outer steps that only mix, at the end.
+    pub settle_steps: u32,
+    /// Inner steps in an outer step (H).
+    pub inner_steps: u32,
+    /// Longest training in one outer step, in seconds, so that nobody waits for the slowest; 0 for no limit.
+    pub outer_seconds_max: u32,
+    /// Longest wait for peers that are still at an earlier step, in milliseconds; 0 never waits.
+    pub patience_ms: u32,
+    /// Whether exactly the same step of every linked member is mixed (a barrier, for comparisons and benchmarks).
+    #[serde(default)]
+    pub synchronous: bool,
+    /// Outer steps between two evaluations on the node's validation data; 0 for only at the end.
+    pub evaluate_every: u32,
+}
+
+/// Who may take part.
+#[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Admission {
+    /// Exactly these keys.
+    Closed(Vec<Member>),
+    /// Keys with a certificate signed by the threshold of founders.
+    Invite,
+}
+
+/// A listed member.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Member {
+    /// The member's key.
+    pub peer: PeerId,
+    /// Who runs it.
+    pub organization: String,
+}
+
+/// What every node records and publishes.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditTerms {
+    /// Evaluation cards are announced.
+    pub cards: bool,
+    /// The ledger's head travels in manifests.
+    pub ledger_head: bool,
+}
+
+/// A charter that cannot be used.
+#[derive(Debug, Error, Clone, PartialEq)]
+pub enum CharterError {
+    /// The bytes do not decode.
+    #[error("the charter does not decode: {0}")]
+    Codec(#[from] CodecError),
+    /// A text cannot be shown or is too long.
+    #[error("charter: {0}")]
+    Text(#[from] BadText),
+    /// A value makes no sense.
+    #[error("charter: {field}: expected {expected}, found {found}")]
+    Field {
+        /// The field, as in the file.
+        field: &'static str,
+        /// What belongs there.
+        expected: String,
+        /// What stands there.
+        found: String,
+    },
+    /// Too few founders signed.
+    #[error("charter: expected signatures of {expected} founders, found {found} that hold")]
+    Signatures {
+        /// The threshold.
+        expected: u32,
+        /// Valid signatures of distinct founders.
+        found: u32,
+    },
+    /// Not a successor of the charter in force.
+    #[error("charter: {0}")]
+    NotASuccessor(String),
+}
+
+/// A charter whose fields and signatures were checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SignedCharter {
+    charter: Charter,
+    run: RunId,
+    hash: Hash,
+    sealed: CoSigned,
+}
+
+impl Charter {
+    /// The run this charter belongs to.
+    pub fn run_id(&self) -> RunId {
+        self.run.unwrap_or_else(|| RunId(content_hash(&encode(self))))
+    }
+
+    /// Whether the organization behind a listed member; `None` for keys that are not listed.
+    pub fn listed(&self, peer: &PeerId) -> Option<&str> {
+        match &self.admission {
+            Admission::Closed(members) => {
+                members.iter().find(|m| m.peer == *peer).map(|m| m.organization.as_str())
+            }
+            Admission::Invite => None,
+        }
+    }
+
+    /// Outer steps of the whole run.
+    pub fn steps(&self) -> u32 {
+        self.schedule.outer_steps.saturating_add(self.schedule.settle_steps)
+    }
+
+    /// Checks every field and the relations between them.
+    pub fn check(&self) -> Result<(), CharterError> {
+        check_name("name", &self.name)?;
+        check_text("purpose", &self.purpose, TEXT_BYTES_MAX)?;
+        need(self.version >= 1, "version", "1 or more", self.version)?;
+        need(
+            (self.version == 1) == self.run.is_none(),
+            "run",
+            "absent in version 1, present in later ones",
+            if self.run.is_some() { "present" } else { "absent" },
+        )?;
+        need(
+            (1..=FOUNDERS_MAX).contains(&self.founders.len()),
+            "founders",
+            &format!("1 to {FOUNDERS_MAX} keys"),
+            self.founders.len(),
+        )?;
+        distinct_keys("founders", self.founders.iter())?;
+        need(
+            (1..=self.founders.len()).contains(&(self.threshold as usize)),
+            "threshold",
+            &format!("1 to {} (the number of founders)", self.founders.len()),
+            self.threshold,
+        )?;
+        self.check_model()?;
+        self.check_train()?;
+        self.check_mixing()?;
+        if let Admission::Closed(members) = &self.admission {
+            need(
+                (1..=MEMBERS_MAX).contains(&members.len()),
+                "admission.closed",
+                &format!("1 to {MEMBERS_MAX} members"),
+                members.len(),
+            )?;
+            distinct_keys("admission.closed", members.iter().map(|m| &m.peer))?;
+            members.iter().try_for_each(|m| check_name("admission.closed.organization", &m.organization))?;
+        }
+        Ok(())
+    }
+
+    fn check_model(&self) -> Result<(), CharterError> {
+        check_text("model.architecture", &self.model.architecture, TEXT_BYTES_MAX)?;
+        need(self.model.parameters >= 1, "model.parameters", "1 or more", self.model.parameters)?;
+        check_name("task.kind", &self.task.kind)?;
+        check_name("task.metric", &self.task.metric)?;
+        need(
+            self.task.labels.len() <= LABELS_MAX,
+            "task.labels",
+            &format!("at most {LABELS_MAX}"),
+            self.task.labels.len(),
+        )?;
+        self.task.labels.iter().try_for_each(|label| check_name("task.labels", label))?;
+        let mut labels: Vec<_> = self.task.labels.iter().collect();
+        labels.sort_unstable();
+        labels.dedup();
+        need(labels.len() == self.task.labels.len(), "task.labels", "distinct labels", "a label twice")
+    }
+
+    fn check_train(&self) -> Result<(), CharterError> {
+        let t = &self.train;
+        check_name("train.optimizer", &t.optimizer)?;
+        need(
+            t.rate.is_finite() && t.rate > 0.0 && t.rate <= 10.0,
+            "train.rate",
+            "above 0, at most 10",
+            t.rate,
+        )?;
+        need((1..=1 << 20).contains(&t.batch), "train.batch", "1 to 1048576", t.batch)?;
+        need((0.0..=1.0).contains(&t.weight_decay), "train.weight_decay", "0 to 1", t.weight_decay)?;
+        need(t.clip.is_finite() && t.clip >= 0.0, "train.clip", "0 or more", t.clip)?;
+        need((0.0..=1.0).contains(&t.warmup_share), "train.warmup_share", "0 to 1", t.warmup_share)?;
+        need((0.0..=1.0).contains(&t.decay_share), "train.decay_share", "0 to 1", t.decay_share)?;
+        need(
+            t.warmup_share + t.decay_share <= 1.0,
+            "train.decay_share",
+            "warm-up and decay together at most 1",
+            t.warmup_share + t.decay_share,
+        )?;
+        let s = &self.schedule;
+        need(
+            (1..=10_000_000).contains(&s.outer_steps),
+            "schedule.outer_steps",
+            "1 to 10000000",
+            s.outer_steps,
+        )?;
+        need(s.settle_steps <= 1_000, "schedule.settle_steps", "at most 1000", s.settle_steps)?;
+        need(
+            (1..=1_000_000).contains(&s.inner_steps),
+            "schedule.inner_steps",
+            "1 to 1000000",
+            s.inner_steps,
+        )?;
+        need(s.patience_ms <= 3_600_000, "schedule.patience_ms", "at most 3600000 (an hour)", s.patience_ms)?;
+        need(
+            self.exchange.inner_steps_min <= s.inner_steps,
+            "exchange.inner_steps_min",
+            "at most schedule.inner_steps",
+            self.exchange.inner_steps_min,
+        )
+    }
+
+    fn check_mixing(&self) -> Result<(), CharterError> {
+        let m = &self.mixing;
+        need(
+            (1..=PULLS_MAX).contains(&(m.pulls as usize)),
+            "mixing.pulls",
+            &format!("1 to {PULLS_MAX}"),
+            m.pulls,
+        )?;
+        need(
+            2 * m.byzantine < m.pulls + 1,
+            "mixing.byzantine",
+            "less than half of own and pulled (2b < s + 1)",
+            m.byzantine,
+        )?;
+        need(
+            (0.0..1.0).contains(&m.outer_momentum),
+            "mixing.outer_momentum",
+            "0 to below 1",
+            m.outer_momentum,
+        )?;
+        need(
+            m.outer_rate > 0.0 && m.outer_rate <= 2.0,
+            "mixing.outer_rate",
+            "above 0, at most 2",
+            m.outer_rate,
+        )?;
+        need((1..=1_000).contains(&m.staleness_max), "mixing.staleness_max", "1 to 1000", m.staleness_max)?;
+        let e = &self.exchange;
+        need(e.settle_codec.is_fine(), "exchange.settle_codec", "f32, f16 or bf16", e.settle_codec)?;
+        need(
+            e.shards || e.predictions,
+            "exchange",
+            "shards, predictions or both to be allowed",
+            "neither: nothing could be learned together",
+        )?;
+        need(
+            e.epsilon_max.is_none_or(|x| x.is_finite() && x > 0.0),
+            "exchange.epsilon_max",
+            "above 0",
+            e.epsilon_max.unwrap_or_default(),
+        )
+    }
+}
+
+fn need(
+    holds: bool,
+    field: &'static str,
+    expected: &str,
+    found: impl std::fmt::Display,
+) -> Result<(), CharterError> {
+    if holds {
+        return Ok(());
+    }
+    Err(CharterError::Field { field, expected: expected.to_owned(), found: found.to_string() })
+}
+
+fn distinct_keys<'a>(
+    field: &'static str,
+    keys: impl Iterator<Item = &'a PeerId>,
+) -> Result<(), CharterError> {
+    let mut seen = std::collections::BTreeSet::new();
+    for key in keys {
+        need(is_usable(key), field, "ed25519 public keys", key)?;
+        need(seen.insert(*key), field, "each key once", key)?;
+    }
+    Ok(())
+}
+
+impl SignedCharter {
+    /// Starts the signing of a charter whose fields hold.
+    pub fn draft(charter: &Charter) -> Result<CoSigned, CharterError> {
+        charter.check()?;
+        Ok(CoSigned::unsigned(charter))
+    }
+
+    /// Checks bytes that claim to be a signed charter: form, fields, founders' signatures.
+    pub fn open(bytes: &[u8]) -> Result<Self, CharterError> {
+        Self::from_sealed(decode_manifest(bytes)?)
+    }
+
+    /// Checks a charter and its founders' signatures.
+    pub fn from_sealed(sealed: CoSigned) -> Result<Self, CharterError> {
+        let charter: Charter = decode_manifest(&sealed.body)?;
+        charter.check()?;
+        let signers = sealed.valid_signers(Domain::Charter, &charter.founders).len() as u32;
+        if signers < charter.threshold {
+            return Err(CharterError::Signatures { expected: charter.threshold, found: signers });
+        }
+        let hash = content_hash(&sealed.body);
+        Ok(Self { run: charter.run_id(), charter, hash, sealed })
+    }
+
+    /// Checks that this charter may replace `current`: same run, newer, signed by the threshold of the *old* founders.
+    pub fn succeeds(&self, current: &Self) -> Result<(), CharterError> {
+        let refuse = |why: String| Err(CharterError::NotASuccessor(why));
+        if self.run != current.run {
+            return refuse(format!("expected run {}, found {}", current.run.short(), self.run.short()));
+        }
+        if self.charter.version <= current.charter.version {
+            return refuse(format!(
+                "expected a version after {}, found {}: a rollback is refused",
+                current.charter.version, self.charter.version
+            ));
+        }
+        let signers = self.sealed.valid_signers(Domain::Charter, &current.charter.founders).len() as u32;
+        if signers < current.charter.threshold {
+            return Err(CharterError::Signatures { expected: current.charter.threshold, found: signers });
+        }
+        if self.charter.model.layout != current.charter.model.layout {
+            return refuse("the parameter layout may not change within a run".to_owned());
+        }
+        Ok(())
+    }
+
+    /// The checked charter.
+    pub fn charter(&self) -> &Charter {
+        &self.charter
+    }
+
+    /// The run it belongs to.
+    pub fn run(&self) -> RunId {
+        self.run
+    }
+
+    /// The hash of this version.
+    pub fn hash(&self) -> Hash {
+        self.hash
+    }
+
+    /// The bytes that travel and are kept.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        encode(&self.sealed)
+    }
+
+    /// Founders whose signature holds.
+    pub fn signers(&self) -> Vec<PeerId> {
+        self.sealed.valid_signers(Domain::Charter, &self.charter.founders).into_iter().collect()
+    }
+}

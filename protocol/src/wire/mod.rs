@@ -1,0 +1,13 @@
+//! Everything that travels or is signed, and the gate that remote bytes pass.
+
+pub mod announce;
+pub mod certificate;
+pub mod charter;
+pub mod choice;
+pub mod manifest;
+pub mod message;
+pub mod offence;
+pub mod open;
+pub mod request;
+pub mod sealed;
+pub mod text;
