@@ -1,1 +1,8 @@
-//! placeholder
+//! Architectures, data, training and evaluation on candle.
+//!
+//! This crate turns files into batches, batches into gradients, and predictions into scores. It knows no network and
+//! no protocol: what crosses to them is a flat `f32` vector, a task and statistics.
+
+pub mod data;
+pub mod error;
+pub mod seed;

@@ -1,0 +1,61 @@
+//! One batch: what a training or evaluation step reads.
+//!
+//! Plain numbers in row-major order, so that any backend can take them without a copy through a tensor library.
+//! A batch does not know where its rows came from: the batcher keeps that.
+
+/// The target of a position that does not count: padding, special tokens, continuation pieces of a word.
+pub const IGNORE: i32 = -100;
+
+/// What the model reads.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Inputs {
+    /// Token ids, padded on the right.
+    Tokens {
+        /// Ids, `(rows, width)`.
+        ids: Vec<u32>,
+        /// Tokens before padding, `(rows)`, each at least 1 and at most the width.
+        lengths: Vec<u32>,
+    },
+    /// Numbers as they are.
+    Dense {
+        /// Features, `(rows, width)`.
+        values: Vec<f32>,
+    },
+}
+
+/// What the model should say.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Targets {
+    /// One label per token, `(rows, width)`; [`IGNORE`] where none counts.
+    Tags(Vec<i32>),
+    /// One label per row, `(rows)`.
+    Classes(Vec<i32>),
+    /// No labels: the batch is only for prediction.
+    None,
+}
+
+/// A rectangle of examples.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Batch {
+    /// Examples in the batch.
+    pub rows: usize,
+    /// Tokens, or features, per example after padding.
+    pub width: usize,
+    /// What the model reads.
+    pub inputs: Inputs,
+    /// What it should say.
+    pub targets: Targets,
+    /// Examples that count as training data (equal to `rows` unless some rows are filler).
+    pub samples: u32,
+}
+
+impl Batch {
+    /// Targets that count: those that are not [`IGNORE`].
+    pub fn counted(&self) -> usize {
+        match &self.targets {
+            Targets::Tags(tags) => tags.iter().filter(|tag| **tag != IGNORE).count(),
+            Targets::Classes(classes) => classes.iter().filter(|class| **class != IGNORE).count(),
+            Targets::None => 0,
+        }
+    }
+}

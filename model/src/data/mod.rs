@@ -1,0 +1,7 @@
+//! Data: from files to batches.
+//!
+//! Loaders read CoNLL columns, JSON lines and CSV/TSV into examples and report every bad row with file, line and
+//! reason; splits share examples among nodes; tokenizers turn words into ids; batchers turn encoded examples into
+//! endless, resumable batches. Built-in generators make data from a seed, so that everything runs with no download.
+
+pub mod batch;
