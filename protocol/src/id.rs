@@ -21,7 +21,21 @@ pub struct PeerId(pub [u8; 32]);
 pub struct RunId(pub Hash);
 
 /// The number of an outer step; the first is 1, 0 means genesis.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Default)]
+#[derive(
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Encode,
+    Decode,
+    Default,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+#[serde(transparent)]
 pub struct OuterStep(pub u32);
 
 /// Position of a shard inside an update.

@@ -31,8 +31,8 @@ pub const SHARDS_MAX: usize = 65_536;
 pub const SHARDS_MIN: usize = 8;
 /// Shards in one request: keeps a request under its byte cap and one answer under 64 MiB.
 pub const SHARDS_PER_REQUEST_MAX: usize = 64;
-/// Bytes of one encoded shard: four times the aim of 1 MiB.
-pub const SHARD_BYTES_MAX: usize = 4 << 20;
+/// Bytes of one encoded shard: a shard of 1 MiB at 4.5 bits a parameter, sent as f32 in a settle step.
+pub const SHARD_BYTES_MAX: usize = 8 << 20;
 /// Values of a sketch.
 pub const SKETCH_LEN: usize = 256;
 /// Peers the roster keeps: an order above the swarms in sight.
@@ -67,9 +67,13 @@ pub const DIAL_EVERY_MAX: Span = Span::seconds(120);
 pub const ASK_DEADLINE_FIRST: Span = Span::seconds(20);
 /// Least deadline of a question.
 pub const ASK_DEADLINE_MIN: Span = Span::seconds(5);
+/// Shortest wait, while settling, for a linked peer that shows no progress.
+pub const SETTLE_PATIENCE_MIN: Span = Span::seconds(20);
+/// How long a peer that is through waits for the others before it calls the run drained.
+pub const LINGER_MAX: Span = Span::seconds(600);
 /// Most deadline of a question.
 pub const ASK_DEADLINE_MAX: Span = Span::seconds(300);
-/// Records between two durable ledger heads a reader may miss after a crash.
+/// Bytes of one ledger record: a mix names the peers of one step.
 pub const LEDGER_RECORD_BYTES_MAX: usize = 64 << 10;
 
 const _: () =

@@ -1,14 +1,11 @@
 //! Who may be drawn, and the draw: uniform, per shard, from a local secret stream.
 //!
-//! A liar cannot know who draws it. Weights count organizations, not keys, once a draw is made: see `mixing`.
+//! A liar cannot know who draws it.
 
 use crate::id::{OuterStep, PeerId};
 use crate::rng::Rng;
 use crate::roster::table::{Announced, Entry, Table};
 use crate::time::Time;
-
-/// Linked manifests a newcomer must show in an invited run before it is drawn.
-pub const PROBATION_MANIFESTS: u32 = 3;
 
 /// What the draw needs to know.
 #[derive(Clone, Copy, Debug)]

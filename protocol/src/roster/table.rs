@@ -30,7 +30,7 @@ pub struct Entry {
     pub stage: Stage,
     /// Its last evaluation card.
     pub card: Option<Card>,
-    /// Manifests that were checked, each linked to the one before: what probation asks for.
+    /// Manifests that were checked, each linked to the one before.
     pub linked_manifests: u32,
     /// The newest manifest checked.
     pub last_manifest: Option<(OuterStep, Hash)>,
@@ -131,17 +131,13 @@ impl Entry {
         HeardAnnounce::New
     }
 
-    /// Notes a checked manifest; a gap in the chain starts probation anew only for peers still in it.
+    /// Notes a checked manifest; a gap in the chain starts the count anew.
     pub fn note_manifest(&mut self, step: OuterStep, hash: Hash, parent: Hash) {
         if self.last_manifest.is_some_and(|(known, _)| known >= step) {
             return;
         }
-        let linked = self.last_manifest.is_none_or(|(_, previous)| previous == parent);
-        if linked || self.linked_manifests >= crate::roster::sample::PROBATION_MANIFESTS {
-            self.linked_manifests = self.linked_manifests.saturating_add(1);
-        } else {
-            self.linked_manifests = 1;
-        }
+        let is_linked = self.last_manifest.is_none_or(|(_, previous)| previous == parent);
+        self.linked_manifests = if is_linked { self.linked_manifests.saturating_add(1) } else { 1 };
         self.last_manifest = Some((step, hash));
     }
 

@@ -70,7 +70,7 @@ pub struct VerifiedManifest {
 }
 
 /// What a manifest must agree with.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expected {
     /// The run.
     pub run: RunId,

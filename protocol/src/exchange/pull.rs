@@ -1,0 +1,216 @@
+//! The pull of one outer step: which peer is drawn for which shard, what is asked, what came.
+//!
+//! Every shard draws its own peers. A peer that fails is replaced once per shard. The pull ends when nothing is under
+//! way; it never waits for the slowest beyond the deadlines of its questions.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::id::{AskId, Hash, OuterStep, PeerId, ShardIndex};
+use crate::limits::SHARDS_PER_REQUEST_MAX;
+use crate::rng::Rng;
+use crate::roster::sample::draw;
+use crate::wire::announce::Announce;
+use crate::wire::choice::Codec;
+use crate::wire::manifest::VerifiedManifest;
+
+/// What to ask a peer next.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Next {
+    /// Its manifest.
+    Manifest(Announce),
+    /// Some of its shards, rising, with the hash of each.
+    Shards {
+        /// Hash of the sealed manifest.
+        manifest: Hash,
+        /// How they are encoded.
+        codec: Codec,
+        /// Index and hash of each.
+        shards: Vec<(u32, Hash)>,
+    },
+}
+
+/// One shard that arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// Who made it.
+    pub peer: PeerId,
+    /// The outer step of the update it belongs to.
+    pub step: OuterStep,
+    /// Its address.
+    pub hash: Hash,
+    /// How it is encoded.
+    pub codec: Codec,
+}
+
+#[derive(Clone, Debug)]
+struct Peer {
+    announce: Announce,
+    manifest: Option<VerifiedManifest>,
+    wanted: BTreeSet<u32>,
+    got: BTreeSet<u32>,
+    under_way: Option<AskId>,
+    failed: bool,
+}
+
+/// The state of one pull.
+#[derive(Clone, Debug)]
+pub struct Pull {
+    step: OuterStep,
+    peers: BTreeMap<PeerId, Peer>,
+    drawn: Vec<BTreeSet<PeerId>>,
+    replaced: Vec<bool>,
+}
+
+impl Pull {
+    /// Draws `count` peers for each of `shards` shards.
+    pub fn new(
+        step: OuterStep,
+        candidates: &BTreeMap<PeerId, Announce>,
+        shards: usize,
+        count: usize,
+        rng: &mut Rng,
+    ) -> Self {
+        let keys: Vec<PeerId> = candidates.keys().copied().collect();
+        let mut pull = Self {
+            step,
+            peers: BTreeMap::new(),
+            drawn: vec![BTreeSet::new(); shards],
+            replaced: vec![false; shards],
+        };
+        for shard in 0..shards {
+            for peer in draw(&keys, count, rng) {
+                pull.want(peer, shard, candidates[&peer]);
+            }
+        }
+        pull
+    }
+
+    fn want(&mut self, peer: PeerId, shard: usize, announce: Announce) {
+        self.drawn[shard].insert(peer);
+        let entry = self.peers.entry(peer).or_insert_with(|| Peer {
+            announce,
+            manifest: None,
+            wanted: BTreeSet::new(),
+            got: BTreeSet::new(),
+            under_way: None,
+            failed: false,
+        });
+        entry.wanted.insert(shard as u32);
+    }
+
+    /// The outer step that will mix what comes.
+    pub fn step(&self) -> OuterStep {
+        self.step
+    }
+
+    /// Peers drawn.
+    pub fn peers(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// Questions that can be asked now, by peer; the caller names each and reports it with [`Pull::asked`].
+    pub fn next(&self) -> Vec<(PeerId, Next)> {
+        let idle = self.peers.iter().filter(|(_, p)| !p.failed && p.under_way.is_none());
+        idle.filter_map(|(peer, p)| Some((*peer, p.next()?))).collect()
+    }
+
+    /// Notes that a question is under way.
+    pub fn asked(&mut self, peer: &PeerId, ask: AskId) {
+        if let Some(p) = self.peers.get_mut(peer) {
+            p.under_way = Some(ask);
+        }
+    }
+
+    /// The peer a question went to.
+    pub fn whose(&self, ask: AskId) -> Option<PeerId> {
+        self.peers.iter().find(|(_, p)| p.under_way == Some(ask)).map(|(peer, _)| *peer)
+    }
+
+    /// Takes in a checked manifest.
+    pub fn manifest(&mut self, peer: &PeerId, manifest: VerifiedManifest) {
+        if let Some(p) = self.peers.get_mut(peer) {
+            p.under_way = None;
+            p.manifest = Some(manifest);
+        }
+    }
+
+    /// Notes shards that arrived and were checked.
+    pub fn shards(&mut self, peer: &PeerId, indices: &[u32]) {
+        if let Some(p) = self.peers.get_mut(peer) {
+            p.under_way = None;
+            p.got.extend(indices.iter().filter(|i| p.wanted.contains(i)));
+        }
+    }
+
+    /// Frees a peer that was busy, to be asked again.
+    pub fn again(&mut self, ask: AskId) {
+        if let Some(p) = self.peers.values_mut().find(|p| p.under_way == Some(ask)) {
+            p.under_way = None;
+        }
+    }
+
+    /// Gives up a peer; its missing shards are drawn once more from `candidates`.
+    pub fn fail(&mut self, peer: &PeerId, candidates: &BTreeMap<PeerId, Announce>, rng: &mut Rng) {
+        let Some(p) = self.peers.get_mut(peer) else { return };
+        p.under_way = None;
+        p.failed = true;
+        let missing: Vec<u32> = p.wanted.difference(&p.got).copied().collect();
+        for shard in missing {
+            let shard = shard as usize;
+            if std::mem::replace(&mut self.replaced[shard], true) {
+                continue;
+            }
+            let is_fresh = |peer: &&PeerId| {
+                !self.drawn[shard].contains(*peer) && self.peers.get(*peer).is_none_or(|p| !p.failed)
+            };
+            let fresh: Vec<PeerId> = candidates.keys().filter(is_fresh).copied().collect();
+            for replacement in draw(&fresh, 1, rng) {
+                self.want(replacement, shard, candidates[&replacement]);
+            }
+        }
+    }
+
+    /// Whether nothing is under way and nothing is left to ask.
+    pub fn is_over(&self) -> bool {
+        self.peers.values().all(|p| p.failed || (p.under_way.is_none() && p.next().is_none()))
+    }
+
+    /// What arrived, shard by shard, in the order of the peers' keys.
+    pub fn sources(&self) -> Vec<(ShardIndex, Vec<Source>)> {
+        let of_shard = |shard: u32| {
+            let from = self.peers.iter().filter(move |(_, p)| p.got.contains(&shard));
+            from.filter_map(move |(peer, p)| {
+                let manifest = p.manifest.as_ref()?;
+                Some(Source {
+                    peer: *peer,
+                    step: manifest.manifest.step,
+                    hash: *manifest.manifest.shards.get(shard as usize)?,
+                    codec: manifest.manifest.codec,
+                })
+            })
+            .collect()
+        };
+        (0..self.drawn.len() as u32).map(|shard| (ShardIndex(shard), of_shard(shard))).collect()
+    }
+
+    /// Manifests behind what arrived, with the number of shards taken of each.
+    pub fn taken(&self) -> impl Iterator<Item = (&VerifiedManifest, usize)> {
+        self.peers
+            .values()
+            .filter(|p| !p.got.is_empty())
+            .filter_map(|p| Some((p.manifest.as_ref()?, p.got.len())))
+    }
+}
+
+impl Peer {
+    fn next(&self) -> Option<Next> {
+        let Some(manifest) = &self.manifest else { return Some(Next::Manifest(self.announce)) };
+        let missing = self.wanted.difference(&self.got).take(SHARDS_PER_REQUEST_MAX);
+        let shards: Vec<(u32, Hash)> =
+            missing.filter_map(|&i| Some((i, *manifest.manifest.shards.get(i as usize)?))).collect();
+        if shards.is_empty() {
+            return None;
+        }
+        Some(Next::Shards { manifest: manifest.hash, codec: manifest.manifest.codec, shards })
+    }
+}

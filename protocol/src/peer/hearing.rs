@@ -1,0 +1,188 @@
+//! Gossip: what each verified message changes.
+
+use std::sync::Arc;
+
+use crate::codec::decode_control;
+use crate::crypto::hash::content_hash;
+use crate::id::{GossipId, PeerId};
+use crate::peer::event::Event;
+use crate::peer::machine::{Peer, Phase};
+use crate::peer::output::{Outbox, Output, Verdict};
+use crate::roster::table::HeardAnnounce;
+use crate::time::Time;
+use crate::wire::announce::{Announce, Hello, Proof};
+use crate::wire::message::{Body, Message};
+use crate::wire::offence::Offence;
+use crate::wire::open::{Standing, Verified};
+use crate::wire::sealed::{CoSigned, Sealed};
+
+impl Peer {
+    /// Takes in a message; `gossip` is set when the transport waits for a verdict.
+    pub(super) fn heard(
+        &mut self,
+        gossip: Option<GossipId>,
+        message: &Verified<Message>,
+        now: Time,
+        out: &mut Outbox,
+    ) {
+        let verdict = self.take(message, now, out);
+        if let Some(gossip) = gossip {
+            out.push(Output::Judge { gossip, verdict });
+        }
+    }
+
+    fn take(&mut self, message: &Verified<Message>, now: Time, out: &mut Outbox) -> Verdict {
+        let signer = message.signer();
+        if signer == self.me {
+            self.heard_own(message, out);
+            return Verdict::Ignore;
+        }
+        let body = &message.value().body;
+        if !self.is_heard(&signer, body, now) {
+            return Verdict::Reject;
+        }
+        let entry = self.table.entry(signer, now);
+        if !entry.admit(message.value().sequence) {
+            return Verdict::Ignore;
+        }
+        entry.heard = now;
+        match body {
+            Body::Announce(announce) => self.heard_announce(signer, *announce, message.bytes(), now, out),
+            Body::Hello(hello) => self.heard_hello(signer, hello, message.bytes(), now, out),
+            Body::Card(card) => {
+                let (step, metric, score) = (card.step, card.metric.clone(), card.score);
+                entry.card = Some(card.clone());
+                out.emit(Event::Card { peer: signer, step, metric, score });
+                Verdict::Accept
+            }
+            Body::Revocation(list) => self.heard_revocation(signer, list, now, out),
+            Body::Proof(proof) => self.heard_proof(proof, now, out),
+            Body::Farewell(step) => {
+                entry.has_left = true;
+                entry.step = entry.step.max(*step);
+                Verdict::Accept
+            }
+        }
+    }
+
+    /// Membership may have changed since the gate; a newcomer's certificate is taken in here.
+    fn is_heard(&mut self, signer: &PeerId, body: &Body, now: Time) -> bool {
+        let today = self.today(now);
+        match self.book.standing(signer, today) {
+            Standing::Member => true,
+            Standing::Refused(_) => false,
+            Standing::Unknown => match body {
+                Body::Hello(Hello { certificate: Some(certificate), .. }) => {
+                    self.book.take_certificate(signer, certificate, today)
+                }
+                _ => false,
+            },
+        }
+    }
+
+    fn heard_announce(
+        &mut self,
+        signer: PeerId,
+        announce: Announce,
+        bytes: &Arc<[u8]>,
+        now: Time,
+        out: &mut Outbox,
+    ) -> Verdict {
+        match self.table.entry(signer, now).hear(announce, bytes) {
+            HeardAnnounce::New => {
+                self.laggards.remove(&signer);
+                if let Phase::Waiting { progress, .. } = &mut self.phase {
+                    *progress = now;
+                }
+                Verdict::Accept
+            }
+            HeardAnnounce::Old => Verdict::Accept,
+            HeardAnnounce::Contradicts(other) => {
+                let pair = (decode_control::<Sealed>(&other), decode_control::<Sealed>(bytes));
+                if let (Ok(a), Ok(b)) = pair {
+                    self.convict(Proof::Announces(a, b), now, out);
+                }
+                Verdict::Accept
+            }
+        }
+    }
+
+    fn convict(&mut self, proof: Proof, now: Time, out: &mut Outbox) {
+        let Some(peer) = proof.convicts(&self.config.charter.run()) else { return };
+        if peer == self.me || matches!(self.book.standing(&peer, self.today(now)), Standing::Refused(_)) {
+            return;
+        }
+        let body = Body::Proof(Box::new(proof));
+        let bytes = self.say(body, out);
+        out.emit(Event::Offence { peer, offence: Offence::Equivocated });
+        self.ban(peer, content_hash(&bytes), now, out);
+    }
+
+    fn heard_proof(&mut self, proof: &Proof, now: Time, out: &mut Outbox) -> Verdict {
+        let Some(peer) = proof.convicts(&self.config.charter.run()) else { return Verdict::Reject };
+        if peer == self.me {
+            out.emit(Event::KeyInUseElsewhere { step: self.step });
+        } else {
+            self.ban(peer, content_hash(&crate::codec::encode(proof)), now, out);
+        }
+        Verdict::Accept
+    }
+
+    fn heard_hello(
+        &mut self,
+        signer: PeerId,
+        hello: &Hello,
+        bytes: &Arc<[u8]>,
+        now: Time,
+        out: &mut Outbox,
+    ) -> Verdict {
+        let entry = self.table.entry(signer, now);
+        entry.name.clone_from(&hello.name);
+        entry.addresses.clone_from(&hello.addresses);
+        entry.step = entry.step.max(hello.step);
+        entry.stage = hello.stage;
+        entry.has_left = false;
+        entry.news[0] = Some(bytes.clone());
+        let misses_announcement = entry.is_linked
+            && hello.step.0 > 0
+            && entry.newest().is_none_or(|a| a.announce.step < hello.step);
+        if misses_announcement {
+            self.ask_news(signer, now, out);
+        }
+        // Somebody with an older list than ours learns ours with our next hello; said at once, it converges faster.
+        if hello.revocation < self.book.revocation_version() {
+            self.hello_at = now;
+        }
+        self.dial(signer, now, out);
+        Verdict::Accept
+    }
+
+    fn heard_revocation(&mut self, signer: PeerId, list: &CoSigned, now: Time, out: &mut Outbox) -> Verdict {
+        match self.book.take_revocation(list) {
+            Ok(false) => Verdict::Ignore,
+            Ok(true) => {
+                out.emit(Event::Revocation { version: self.book.revocation_version() });
+                let revoked: Vec<PeerId> =
+                    self.table.linked().map(|(p, _)| *p).filter(|p| self.book.is_revoked(p)).collect();
+                for peer in revoked {
+                    self.table.offend(&peer, Offence::Revoked, now);
+                    out.push(Output::Hangup(peer));
+                }
+                Verdict::Accept
+            }
+            Err(offence) => {
+                self.offended(signer, offence, now, out);
+                Verdict::Reject
+            }
+        }
+    }
+
+    /// Our own key said something this process did not say: a second copy is running.
+    fn heard_own(&mut self, message: &Verified<Message>, out: &mut Outbox) {
+        let incarnation = (message.value().sequence >> 32) as u32;
+        if incarnation > self.config.incarnation {
+            out.emit(Event::KeyInUseElsewhere { step: self.step });
+            self.is_paused = true;
+        }
+    }
+}

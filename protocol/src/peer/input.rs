@@ -1,0 +1,172 @@
+//! What can happen to a peer.
+
+use crate::id::{AskId, GossipId, Hash, InboundId, OuterStep, PeerId};
+use crate::time::Span;
+use crate::wire::manifest::VerifiedManifest;
+use crate::wire::message::Message;
+use crate::wire::offence::Offence;
+use crate::wire::open::Verified;
+use crate::wire::request::Request;
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A link to a peer came up; the transport proved its key.
+    LinkUp(PeerId),
+    /// The last link to a peer went down.
+    LinkDown(PeerId),
+    /// We can be reached at these addresses.
+    Listening(Vec<String>),
+    /// A gossip message passed the gate.
+    Heard {
+        /// To name it in the verdict.
+        gossip: GossipId,
+        /// What was said.
+        message: Verified<Message>,
+    },
+    /// A peer asked something.
+    Asked {
+        /// To name it in the reply.
+        inbound: InboundId,
+        /// Who asks.
+        from: PeerId,
+        /// What.
+        request: Request,
+    },
+    /// A question of ours was answered, and the answer was checked.
+    Answered {
+        /// Which question.
+        ask: AskId,
+        /// What came.
+        answer: Answer,
+    },
+    /// A question of ours failed.
+    Failed {
+        /// Which question.
+        ask: AskId,
+        /// How.
+        failure: Failure,
+    },
+    /// A peer did wrong in a way the driver saw.
+    Offended {
+        /// Who.
+        peer: PeerId,
+        /// How.
+        offence: Offence,
+    },
+    /// A training order was carried out.
+    Trained(Trained),
+    /// A mixing order was carried out.
+    Mixed(Mixed),
+    /// An evaluation order was carried out.
+    Evaluated(Evaluated),
+    /// The reservation of this outer step is durable.
+    Reserved(OuterStep),
+    /// An operator's word.
+    Command(Command),
+    /// Time passed.
+    Wake,
+}
+
+/// A checked answer.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// Messages that passed the gate.
+    News(Vec<Verified<Message>>),
+    /// A manifest that agrees with what was expected.
+    Manifest(VerifiedManifest),
+    /// Shards whose bytes have the right hash, by index, now in the driver's block store.
+    Shards(Vec<u32>),
+}
+
+/// How a question failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// No answer, or too slow.
+    Timeout,
+    /// Ask again after so long.
+    Busy(Span),
+    /// The peer does not have it.
+    NotFound,
+    /// The peer refuses us.
+    Refused,
+    /// What came is not what was asked for; the offence is reported on its own.
+    Wrong,
+    /// The link went down.
+    Disconnected,
+}
+
+/// The result of a training order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trained {
+    /// The outer step.
+    pub step: OuterStep,
+    /// Inner steps done.
+    pub inner_steps: u32,
+    /// Inner steps dropped because loss or gradient was not finite.
+    pub dropped: u32,
+    /// Samples seen.
+    pub samples: u64,
+    /// Mean loss over the inner steps.
+    pub loss: f64,
+    /// Time the training took.
+    pub busy: Span,
+    /// The update, encoded and in the driver's block store.
+    pub update: Update,
+}
+
+/// An encoded update.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Update {
+    /// Hash and size of each shard.
+    pub shards: Vec<(Hash, u32)>,
+    /// Norm of each shard's delta.
+    pub norms: Vec<f32>,
+    /// Random projection of the delta.
+    pub sketch: Vec<f32>,
+}
+
+/// The result of a mixing order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mixed {
+    /// The outer step.
+    pub step: OuterStep,
+    /// Mean mixing weight of each peer over all shards.
+    pub weights: Vec<(PeerId, f32)>,
+    /// What was refused and why, once per peer and reason.
+    pub refused: Vec<(PeerId, Offence)>,
+    /// Root mean square distance of the pulled shards from our own, relative to the norm of our delta.
+    pub distance: f64,
+    /// Time the mixing took.
+    pub busy: Span,
+}
+
+/// The result of an evaluation order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evaluated {
+    /// The outer step.
+    pub step: OuterStep,
+    /// Name of the metric.
+    pub metric: String,
+    /// The score, a fraction.
+    pub score: f32,
+    /// Mean loss.
+    pub loss: f32,
+    /// Samples.
+    pub samples: u64,
+}
+
+/// An operator's word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Finish the outer step under way, then wait.
+    Pause,
+    /// Go on.
+    Resume,
+    /// Say farewell.
+    Leave,
+    /// Shut a key out.
+    Ban(PeerId),
+    /// Let a key back in.
+    Unban(PeerId),
+}
