@@ -1,0 +1,154 @@
+//! The plausibility gate: what is too far away to be believed does not reach the mix.
+//!
+//! Refuses infinite and NaN values and anything farther than [`REACH`] times the running median distance. It exists
+//! because even robust rules spend their resistance on what is far away; it deliberately does not judge what is near.
+//! Keep one gate per shard, since shards differ in size and scale.
+
+use std::collections::VecDeque;
+
+use thiserror::Error;
+
+use crate::shard::distance::{distance_squared, norm};
+
+/// Distances remembered; a few outer steps' worth of pulls.
+pub const HISTORY_MAX: usize = 64;
+/// Distances needed before the median is believed.
+pub const HISTORY_MIN: usize = 8;
+/// How many median distances away a vector may be.
+pub const REACH: f64 = 10.0;
+/// Share of the own norm within which anything is plausible. When all nodes agree the median goes to zero, and a
+/// difference of a thousandth is no attack.
+pub const CLOSE: f64 = 1e-3;
+/// Root mean square difference per parameter that no training comes near; holds from the first pull on.
+pub const SPREAD_MAX: f64 = 1e3;
+
+/// The gate of one shard.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Gate {
+    /// The last distances heard, refused ones too, oldest first.
+    history: VecDeque<f64>,
+}
+
+/// A vector that is not to be mixed.
+#[derive(Debug, Error, Clone, Copy, PartialEq)]
+pub enum Implausible {
+    /// Another length than the shard has.
+    #[error("expected {expected} values, found {found}")]
+    Length {
+        /// Values of the shard.
+        expected: usize,
+        /// Values that came.
+        found: usize,
+    },
+    /// Holds an infinite or NaN value.
+    #[error("expected finite values, found an infinite or NaN one")]
+    NotFinite,
+    /// Farther away than plausible.
+    #[error("expected a distance of at most {most:.3e}, found {found:.3e}")]
+    TooFar {
+        /// The largest plausible distance.
+        most: f64,
+        /// The distance.
+        found: f64,
+    },
+}
+
+impl Gate {
+    /// A gate that has heard nothing: it lets in whatever is finite and not absurd.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Judges a pulled vector against the own one; both hold deltas of the same shard (elements). Returns the distance.
+    pub fn judge(&mut self, own: &[f32], pulled: &[f32]) -> Result<f64, Implausible> {
+        if own.len() != pulled.len() {
+            return Err(Implausible::Length { expected: own.len(), found: pulled.len() });
+        }
+        let distance = distance_squared(own, pulled).sqrt();
+        self.judge_distance(distance, norm(own), own.len())
+    }
+
+    /// Judges a distance measured elsewhere; `own_norm` is the norm of the own vector of `len` elements.
+    pub fn judge_distance(&mut self, distance: f64, own_norm: f64, len: usize) -> Result<f64, Implausible> {
+        if !distance.is_finite() {
+            return Err(Implausible::NotFinite);
+        }
+        let most = self.reach(own_norm, len);
+        // Refused distances are remembered too: when most peers have moved on, the median follows them. A
+        // minority cannot drag it.
+        if self.history.len() == HISTORY_MAX {
+            self.history.pop_front();
+        }
+        self.history.push_back(distance);
+        if distance <= most { Ok(distance) } else { Err(Implausible::TooFar { most, found: distance }) }
+    }
+
+    /// The largest distance that would pass now.
+    pub fn reach(&self, own_norm: f64, len: usize) -> f64 {
+        let absurd = SPREAD_MAX * (len as f64).sqrt();
+        match self.median() {
+            Some(median) => (REACH * median).max(CLOSE * own_norm).min(absurd),
+            None => absurd,
+        }
+    }
+
+    /// The running median, once enough was heard.
+    pub fn median(&self) -> Option<f64> {
+        if self.history.len() < HISTORY_MIN {
+            return None;
+        }
+        let mut sorted: Vec<f64> = self.history.iter().copied().collect();
+        sorted.sort_unstable_by(f64::total_cmp);
+        Some(sorted[sorted.len() / 2])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn warmed(distance: f64) -> Gate {
+        let mut gate = Gate::new();
+        for _ in 0..HISTORY_MIN {
+            gate.judge_distance(distance, 1.0, 4).unwrap();
+        }
+        gate
+    }
+
+    #[test]
+    fn a_new_gate_refuses_only_the_absurd() {
+        let mut gate = Gate::new();
+        assert!(gate.judge(&[0.0; 4], &[100.0; 4]).is_ok());
+        assert!(matches!(gate.judge(&[0.0; 4], &[1e30; 4]), Err(Implausible::TooFar { .. })));
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            assert_eq!(gate.judge(&[0.0; 2], &[0.0, bad]), Err(Implausible::NotFinite));
+        }
+        assert!(matches!(gate.judge(&[0.0; 2], &[0.0]), Err(Implausible::Length { .. })));
+    }
+
+    #[test]
+    fn a_warm_gate_refuses_what_is_ten_medians_away() {
+        let mut gate = warmed(1.0);
+        assert!(gate.judge_distance(9.9, 1.0, 4).is_ok());
+        assert_eq!(gate.judge_distance(10.1, 1.0, 4), Err(Implausible::TooFar { most: 10.0, found: 10.1 }));
+    }
+
+    #[test]
+    fn nodes_that_agree_do_not_shut_the_gate_to_a_small_difference() {
+        let mut gate = warmed(0.0);
+        assert!(gate.judge_distance(0.9e-3, 1.0, 4).is_ok());
+        assert!(gate.judge_distance(2e-3, 1.0, 4).is_err());
+    }
+
+    #[test]
+    fn a_minority_cannot_open_the_gate_and_a_majority_can() {
+        let mut gate = warmed(1.0);
+        for _ in 0..100 {
+            assert!(gate.judge_distance(50.0, 1.0, 4).is_err());
+            assert!(gate.judge_distance(1.0, 1.0, 4).is_ok());
+            assert!(gate.judge_distance(1.0, 1.0, 4).is_ok());
+        }
+        let moved = (0..HISTORY_MAX).filter(|_| gate.judge_distance(50.0, 1.0, 4).is_ok()).count();
+        assert!(moved > 0, "all peers moved on and the gate stayed shut");
+    }
+}
