@@ -154,6 +154,10 @@ mod tests {
     #[test]
     fn a_long_list_of_tensors_is_cut_to_five_names() {
         let error = Error::Gradient { names: (0..9).map(|k| format!("w{k}")).collect() };
-        assert!(error.to_string().starts_with("no gradient reached 9 parameter tensors (w0, w1, w2, w3, w4, ...)"));
+        assert!(
+            error
+                .to_string()
+                .starts_with("no gradient reached 9 parameter tensors (w0, w1, w2, w3, w4, ...)")
+        );
     }
 }

@@ -5,3 +5,15 @@
 //! endless, resumable batches. Built-in generators make data from a seed, so that everything runs with no download.
 
 pub mod batch;
+pub mod classes;
+pub mod conll;
+pub mod delimited;
+pub mod example;
+pub mod json;
+pub mod jsonl;
+pub mod labels;
+pub mod load;
+pub mod report;
+pub mod schema;
+pub mod scheme;
+pub mod source;

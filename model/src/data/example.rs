@@ -1,0 +1,27 @@
+//! Examples as they leave a loader or a generator, before any tokenizer.
+//!
+//! Labels are already numbers of a [`LabelSet`](crate::data::labels::LabelSet); text is as in the file.
+
+/// One sentence with a tag per word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaggedSentence {
+    /// Words as in the file.
+    pub tokens: Vec<String>,
+    /// One label per word, IOB2.
+    pub tags: Vec<u32>,
+    /// The document the sentence is from, counted from 0 within the file.
+    pub document: u32,
+    /// The subject, where the file or the generator states one.
+    pub topic: Option<String>,
+}
+
+/// One text with one class.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LabelledText {
+    /// The text as in the file.
+    pub text: String,
+    /// Its class.
+    pub label: u32,
+    /// The value of the group column, where one is named (for splits and fairness).
+    pub group: Option<String>,
+}
