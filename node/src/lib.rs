@@ -1,1 +1,10 @@
-//! placeholder
+//! The Starling node: libp2p, storage, trainer thread, command line.
+//!
+//! It exists to give the pure machines of `protocol` and the training of `model` a network, a disk and a user. It
+//! deliberately decides nothing about the protocol: it performs what the machine asks for.
+//!
+//! Floors, from the ground up: [`telemetry`]; [`store`]; [`config`]; [`cli`].
+
+pub mod config;
+pub mod store;
+pub mod telemetry;

@@ -1,0 +1,264 @@
+//! The settings as other rooms get them: plain typed values, checked one by one and against each other.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use libp2p::Multiaddr;
+use libp2p::multiaddr::Protocol;
+
+use crate::config::key::Value;
+use crate::telemetry::log::{LogConfig, LogFormat};
+
+/// All settings of a node.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Who the node is and where its files are.
+    pub node: NodeSection,
+    /// How it is reached.
+    pub network: NetworkSection,
+    /// What of this machine it may use.
+    pub train: TrainSection,
+    /// What it tells.
+    pub log: LogSection,
+}
+
+/// Who the node is and where its files are.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NodeSection {
+    /// Name; `None`: the beginning of the public key.
+    pub name: Option<String>,
+    /// Organization; `None`: the node's name.
+    pub organization: Option<String>,
+    /// Training data, absolute or relative to the working directory; `None`: the node only observes.
+    pub data: Option<PathBuf>,
+    /// Folder of saved state, ledger, metrics, status and identity.
+    pub dir: PathBuf,
+    /// The signed charter.
+    pub charter: PathBuf,
+}
+
+/// How the node is reached.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NetworkSection {
+    /// Addresses to listen on, as configured; see [`NetworkSection::listen_all`].
+    pub listen: Vec<Multiaddr>,
+    /// Peers to try first.
+    pub bootstrap: Vec<Multiaddr>,
+    /// Addresses others reach this node under.
+    pub external: Vec<Multiaddr>,
+    /// Whether QUIC is used beside TCP.
+    pub quic: bool,
+    /// Whether peers are looked for by multicast.
+    pub mdns: bool,
+    /// Most links at a time.
+    pub links_max: u32,
+}
+
+/// What of this machine the node may use.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainSection {
+    /// `auto`, `cpu`, `cuda`, `cuda:N` or `metal`.
+    pub device: String,
+    /// Threads that compute; `None`: one for each core.
+    pub threads: Option<usize>,
+    /// Longest time between two saved states.
+    pub checkpoint_interval: Duration,
+}
+
+/// What the node tells.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LogSection {
+    /// Level and form of log lines.
+    pub lines: LogConfig,
+    /// How often `status.json` is replaced.
+    pub status_interval: Duration,
+}
+
+impl NetworkSection {
+    /// All addresses to listen on: the configured ones and, with QUIC, their UDP twins.
+    pub fn listen_all(&self) -> Vec<Multiaddr> {
+        let mut all = self.listen.clone();
+        if self.quic {
+            let twins = self.listen.iter().filter_map(quic_twin);
+            let new: Vec<_> = twins.filter(|twin| !self.listen.contains(twin)).collect();
+            all.extend(new);
+        }
+        all
+    }
+}
+
+/// `/ip4/A/udp/P/quic-v1` for `/ip4/A/tcp/P`; `None` for anything else.
+fn quic_twin(address: &Multiaddr) -> Option<Multiaddr> {
+    let mut twin = Multiaddr::empty();
+    let mut is_tcp = false;
+    for part in address {
+        match part {
+            Protocol::Tcp(port) => {
+                is_tcp = true;
+                twin.push(Protocol::Udp(port));
+                twin.push(Protocol::QuicV1);
+            }
+            Protocol::Ip4(_) | Protocol::Ip6(_) => twin.push(part),
+            _ => return None,
+        }
+    }
+    is_tcp.then_some(twin)
+}
+
+/// A relation between settings that cannot hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contradiction {
+    /// The setting to change.
+    pub name: &'static str,
+    /// What is wrong and what to do.
+    pub why: String,
+}
+
+impl Config {
+    /// Builds the tree from one value per setting; `base` is the folder that relative paths start at.
+    pub(super) fn build(base: &Path, value: impl Fn(&'static str) -> Value) -> Self {
+        let value = &value;
+        let full =
+            |path: String| if Path::new(&path).is_absolute() { PathBuf::from(path) } else { base.join(path) };
+        Self {
+            node: NodeSection {
+                name: filled(value("node.name")),
+                organization: filled(value("node.organization")),
+                data: filled(value("node.data")).map(full),
+                dir: filled(value("node.dir")).map_or_else(|| base.to_path_buf(), full),
+                charter: full(text(value("node.charter"))),
+            },
+            network: NetworkSection {
+                listen: addresses(value("network.listen")),
+                bootstrap: addresses(value("network.bootstrap")),
+                external: addresses(value("network.external")),
+                quic: switch(value("network.quic")),
+                mdns: switch(value("network.mdns")),
+                links_max: u32::try_from(count(value("network.links_max"))).expect("its bounds fit u32"),
+            },
+            train: TrainSection {
+                device: text(value("train.device")),
+                threads: usize::try_from(count(value("train.threads"))).ok().filter(|&n| n > 0),
+                checkpoint_interval: time(value("train.checkpoint_interval")),
+            },
+            log: LogSection {
+                lines: LogConfig {
+                    level: text(value("log.level")),
+                    format: if text(value("log.format")) == "json" {
+                        LogFormat::Json
+                    } else {
+                        LogFormat::Text
+                    },
+                },
+                status_interval: time(value("log.status_interval")),
+            },
+        }
+    }
+
+    /// Relations between settings that cannot hold.
+    pub(super) fn contradictions(&self) -> Vec<Contradiction> {
+        let mut found = Vec::new();
+        let mut say = |name, why| found.push(Contradiction { name, why });
+        let network = &self.network;
+        let is_quic = |a: &&Multiaddr| a.iter().any(|p| matches!(p, Protocol::QuicV1));
+        if network.listen.is_empty() {
+            say(
+                "network.listen",
+                "expected at least one address; to take any free port use \"/ip4/0.0.0.0/tcp/0\"".into(),
+            );
+        }
+        if let Some(address) =
+            network.listen.iter().chain(&network.external).find(is_quic).filter(|_| !network.quic)
+        {
+            say(
+                "network.quic",
+                format!("it is false but {address} needs QUIC; set quic = true or remove the address"),
+            );
+        }
+        for address in &network.listen {
+            let is_local =
+                address.iter().next().is_some_and(|p| matches!(p, Protocol::Ip4(_) | Protocol::Ip6(_)));
+            let has_port = address.iter().any(|p| matches!(p, Protocol::Tcp(_) | Protocol::QuicV1));
+            if !is_local || !has_port {
+                say(
+                    "network.listen",
+                    format!("a node listens on an IP address with a TCP port or QUIC, found {address}"),
+                );
+            }
+        }
+        for (name, all) in
+            [("network.bootstrap", &network.bootstrap), ("network.external", &network.external)]
+        {
+            if let Some(address) = all.iter().find(|a| !is_reachable(a)) {
+                say(
+                    name,
+                    format!(
+                        "nobody can be reached at {address}; give an address with a host and a port other than 0"
+                    ),
+                );
+            }
+        }
+        if let Some(address) = network.bootstrap.iter().find(|a| network.external.contains(a)) {
+            say(
+                "network.bootstrap",
+                format!("{address} is this node's own external address; name another peer or none"),
+            );
+        }
+        let linked = network.bootstrap.len();
+        if linked > network.links_max as usize {
+            say(
+                "network.links_max",
+                format!("expected at least the {linked} bootstrap peers, found {}", network.links_max),
+            );
+        }
+        found
+    }
+}
+
+fn is_reachable(address: &Multiaddr) -> bool {
+    address.iter().all(|part| match part {
+        Protocol::Ip4(ip) => !ip.is_unspecified() && !ip.is_multicast() && !ip.is_broadcast(),
+        Protocol::Ip6(ip) => !ip.is_unspecified() && !ip.is_multicast(),
+        Protocol::Tcp(port) | Protocol::Udp(port) => port != 0,
+        _ => true,
+    }) && address.iter().any(|part| matches!(part, Protocol::Tcp(_) | Protocol::Udp(_)))
+}
+
+fn filled(value: Value) -> Option<String> {
+    Some(text(value)).filter(|t| !t.is_empty())
+}
+
+fn text(value: Value) -> String {
+    match value {
+        Value::Text(text) => text,
+        other => panic!("the list of settings names a text here, not {other:?}"),
+    }
+}
+
+fn switch(value: Value) -> bool {
+    match value {
+        Value::Switch(switch) => switch,
+        other => panic!("the list of settings names a switch here, not {other:?}"),
+    }
+}
+
+fn count(value: Value) -> u64 {
+    match value {
+        Value::Count(count) => count,
+        other => panic!("the list of settings names a number here, not {other:?}"),
+    }
+}
+
+fn time(value: Value) -> Duration {
+    match value {
+        Value::Time(time) => time,
+        other => panic!("the list of settings names a time here, not {other:?}"),
+    }
+}
+
+fn addresses(value: Value) -> Vec<Multiaddr> {
+    match value {
+        Value::Addresses(all) => all,
+        other => panic!("the list of settings names addresses here, not {other:?}"),
+    }
+}
