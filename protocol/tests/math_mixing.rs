@@ -1,6 +1,7 @@
 //! The mixing rules, held against what they promise: symmetry, exactness, robustness.
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use protocol::mixing::rule::{fallback, mix};
 use protocol::mixing::stats::{Fallback, MixError, MixStats};
 use protocol::rng::Seed;
@@ -97,7 +98,12 @@ mod plain {
                     let near = (m + 1).saturating_sub(b + 2).max(1);
                     by_distance(v, &all)[1..=near].iter().map(|&i| distance(v, &all[i]).powi(2)).sum()
                 };
-                let best = (0..=m).min_by(|&i, &j| score(&all[i]).total_cmp(&score(&all[j]))).unwrap();
+                let best = (0..=m)
+                    .min_by(|&i, &j| {
+                        let from_own = |k: usize| distance(&own, &all[k]);
+                        (score(&all[i]).total_cmp(&score(&all[j]))).then(from_own(i).total_cmp(&from_own(j)))
+                    })
+                    .unwrap();
                 all[best].clone()
             }
         }
@@ -105,7 +111,7 @@ mod plain {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, rng_seed: RngSeed::Fixed(1), ..ProptestConfig::default() })]
 
     #[test]
     fn every_rule_agrees_with_its_definition(pulled in vectors(1..12, 70), own in prop::collection::vec(-1.0f32..1.0, 70), b in 0usize..4) {

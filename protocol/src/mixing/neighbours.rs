@@ -49,14 +49,20 @@ impl Distances {
     }
 
     /// Krum (Blanchard et al. 2017): the vector with the least sum of squared distances to its nearest
-    /// `count - byzantine - 2` others (at least one); the earlier of two with equal sums.
+    /// `count - byzantine - 2` others (at least one).
+    ///
+    /// Where only one neighbour counts, the two nearest to each other have equal sums; of equals the one nearer to the
+    /// first vector (the own one) is taken, so the choice does not hang on the order of peers.
     pub(crate) fn krum(&self, byzantine: usize) -> usize {
         let near = self.count.saturating_sub(byzantine + 2).max(1);
         let score = |place: usize| -> f64 {
             self.nearest_to(place, near).iter().map(|&other| self.from(place)[other]).sum()
         };
         let scores: Vec<f64> = (0..self.count).map(score).collect();
-        (0..self.count).min_by(|&a, &b| scores[a].total_cmp(&scores[b])).unwrap_or(0)
+        let from_own = self.from(0);
+        (0..self.count)
+            .min_by(|&a, &b| scores[a].total_cmp(&scores[b]).then(from_own[a].total_cmp(&from_own[b])))
+            .unwrap_or(0)
     }
 }
 
@@ -83,24 +89,31 @@ pub(crate) fn mix_then_trim(
 ) -> Vec<f64> {
     let count = vectors.len();
     let near = count - 1 - byzantine;
-    let circles: Vec<Vec<usize>> = (0..count).map(|place| distances.nearest_to(place, near)).collect();
+    let circle = |place: usize| {
+        let mut members = distances.nearest_to(place, near);
+        members.push(place);
+        members.sort_unstable();
+        members
+    };
+    let circles: Vec<Vec<usize>> = (0..count).map(circle).collect();
     let share = 1.0 / (near + 1) as f64;
     let mut trimmed = TrimmedMean::new(count, byzantine);
     let mut replacements = vec![0f32; count * BLOCK];
     for (at, out) in out.chunks_mut(BLOCK).enumerate() {
         let part = at * BLOCK..at * BLOCK + out.len();
-        for ((place, circle), replacement) in circles.iter().enumerate().zip(replacements.chunks_mut(BLOCK)) {
-            let others: Vec<&[f32]> = circle.iter().map(|&other| &vectors[other][part.clone()]).collect();
-            let (own, replacement) = (&vectors[place][part.clone()], &mut replacement[..out.len()]);
-            weighted::equally(own, &others, share as f32, replacement);
+        for (circle, replacement) in circles.iter().zip(replacements.chunks_mut(BLOCK)) {
+            // In the order of places, whoever's circle it is: equal circles give equal bits, and none is favoured by
+            // rounding when the trimmed mean compares them.
+            let members: Vec<&[f32]> = circle.iter().map(|&other| &vectors[other][part.clone()]).collect();
+            let (first, others) = members.split_first().expect("a circle holds at least its own vector");
+            weighted::equally(first, others, share as f32, &mut replacement[..out.len()]);
         }
         let rows: Vec<&[f32]> = replacements.chunks(BLOCK).map(|row| &row[..out.len()]).collect();
         trimmed.mix(&rows, out);
     }
     let mut weights = vec![0.0; count];
-    for ((place, circle), kept) in circles.iter().enumerate().zip(trimmed.shares()) {
-        weights[place] += kept * share;
-        circle.iter().for_each(|&other| weights[other] += kept * share);
+    for (circle, kept) in circles.iter().zip(trimmed.shares()) {
+        circle.iter().for_each(|&member| weights[member] += kept * share);
     }
     weights
 }
