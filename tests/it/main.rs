@@ -1,1 +1,3 @@
-fn main() {}
+//! Integration tests of the whole product, in one binary.
+
+mod virtual_swarm;

@@ -135,10 +135,8 @@ pub enum MixHow {
         rule: Rule,
         /// Byzantine peers planned for.
         byzantine: u32,
-        /// μ of the outer optimizer.
-        momentum: f32,
-        /// η of the outer optimizer.
-        rate: f32,
+        /// Whether the mix is taken as it is, without the outer optimizer.
+        is_settling: bool,
     },
     /// Take the coordinate-wise median of the sources instead of the own parameters: a late joiner.
     Join,

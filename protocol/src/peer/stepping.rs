@@ -319,9 +319,7 @@ impl Peer {
             MixHow::Join
         } else {
             let is_settling = plan(self.book.charter(), step).stage == Stage::Settle;
-            // Settling takes the mix as it is: momentum would carry on where nothing is trained.
-            let (momentum, rate) = if is_settling { (0.0, 1.0) } else { (m.outer_momentum, m.outer_rate) };
-            MixHow::Step { rule: m.rule, byzantine: m.byzantine, momentum, rate }
+            MixHow::Step { rule: m.rule, byzantine: m.byzantine, is_settling }
         };
         self.phase = Phase::Mixing { step, parts, shards, pull_time, is_join };
         out.push(Output::Mix(MixOrder { step, sources, how }));

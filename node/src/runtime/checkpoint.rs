@@ -1,0 +1,109 @@
+//! What a restart finds: the last complete outer step, and how far this key may have signed beyond it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use protocol::id::{OuterStep, RunId};
+use protocol::peer::snapshot::Snapshot;
+use thiserror::Error;
+
+use crate::store::atomic::{Durability, replace};
+use crate::store::disk::{Disk, RealDisk};
+use crate::store::state::{Blob, Content, Generation, StateError, StateStore};
+use crate::trainer::job::Checkpoint;
+
+const RESERVED: &str = "reserved";
+const PEER: &str = "peer.bin";
+const AGREED: &str = "agreed.f32";
+const MOMENTUM: &str = "momentum.f32";
+/// Prefix of the learner's own blobs.
+const LEARNER: &str = "learner.";
+
+/// State that cannot be read back.
+#[derive(Debug, Error)]
+pub enum RestoreError {
+    /// The store refused.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The peer's memory does not decode.
+    #[error("the peer's memory in generation {generation} does not decode: {why}; start from the generation before it by moving this one away")]
+    Peer {
+        /// The generation.
+        generation: u64,
+        /// Why.
+        why: String,
+    },
+    /// The reservation cannot be read or written.
+    #[error("could not use {path}: {why}; it keeps this key from signing one outer step twice, so the node does not start without it", path = path.display())]
+    Reserved {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+}
+
+/// Opens the run's folder of generations.
+pub fn open(dir: &Path, run: RunId) -> Result<StateStore, StateError> {
+    StateStore::open(&dir.join("state"), run)
+}
+
+/// Commits one generation.
+pub fn commit(store: &mut StateStore, snapshot: &Snapshot, checkpoint: &Checkpoint) -> Result<u64, StateError> {
+    let peer = snapshot.to_bytes();
+    let mut blobs = vec![
+        Blob { name: PEER, content: Content::Bytes(&peer) },
+        Blob { name: AGREED, content: Content::Floats(&checkpoint.agreed) },
+        Blob { name: MOMENTUM, content: Content::Floats(&checkpoint.momentum) },
+    ];
+    let names: Vec<String> = checkpoint.learner.iter().map(|(name, _)| format!("{LEARNER}{name}")).collect();
+    for (name, (_, bytes)) in names.iter().zip(&checkpoint.learner) {
+        blobs.push(Blob { name, content: Content::Bytes(bytes) });
+    }
+    store.commit(&blobs)
+}
+
+/// Reads a generation back.
+pub fn restore(generation: &Generation) -> Result<(Snapshot, Checkpoint), RestoreError> {
+    let snapshot = Snapshot::from_bytes(&generation.read(PEER)?)
+        .map_err(|e| RestoreError::Peer { generation: generation.number(), why: e.to_string() })?;
+    let mut learner = Vec::new();
+    for name in generation.names() {
+        if let Some(own) = name.strip_prefix(LEARNER) {
+            learner.push((own.to_owned(), generation.read(name)?));
+        }
+    }
+    let checkpoint = Checkpoint {
+        agreed: generation.read_floats(AGREED)?,
+        momentum: generation.read_floats(MOMENTUM)?,
+        learner,
+    };
+    Ok((snapshot, checkpoint))
+}
+
+/// The durable mark up to which this key may have signed updates of a run.
+#[derive(Clone)]
+pub struct Reservation {
+    path: PathBuf,
+    disk: Arc<dyn Disk>,
+}
+
+impl Reservation {
+    /// Reads the mark; 0 where there is none yet.
+    pub fn open(dir: &Path, run: RunId) -> Result<(Self, OuterStep), RestoreError> {
+        let path = dir.join(format!("{RESERVED}-{}", run.short()));
+        let fail = |why: String| RestoreError::Reserved { path: path.clone(), why };
+        let step = match std::fs::read_to_string(&path) {
+            Ok(text) => text.trim().parse().map_err(|e| fail(format!("expected a number, found {text:?} ({e})")))?,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => 0,
+            Err(e) => return Err(fail(e.to_string())),
+        };
+        Ok((Self { path, disk: Arc::new(RealDisk) }, OuterStep(step)))
+    }
+
+    /// Raises the mark; durable when this returns.
+    pub fn raise(&self, step: OuterStep) -> Result<(), RestoreError> {
+        replace(&*self.disk, &self.path, format!("{step}\n").as_bytes(), Durability::Machine)
+            .map_err(|e| RestoreError::Reserved { path: self.path.clone(), why: e.to_string() })
+    }
+}

@@ -1,0 +1,296 @@
+//! The driver: one task that feeds the peer and does what it asks for.
+//!
+//! Everything that happens comes through one loop, in one order, so the peer sees a single history.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::id::{GossipId, InboundId, OuterStep, PeerId, RunId};
+use protocol::peer::input::{Answer, Failure, Input};
+use protocol::peer::machine::Peer;
+use protocol::peer::output::{Outbox, Question};
+use protocol::time::Span;
+use protocol::wire::manifest::Manifest;
+use protocol::wire::offence::Offence;
+use protocol::wire::request::Request;
+use protocol::wire::sealed::Sealed;
+use thiserror::Error;
+use tokio::sync::{mpsc, watch};
+
+use crate::net::event::{FailReason, NetEvent};
+use crate::net::handle::NetHandle;
+use crate::runtime::checkpoint::Reservation;
+use crate::runtime::clock::Clock;
+use crate::runtime::fetching::Fetches;
+use crate::runtime::notes::Notes;
+use crate::store::blocks::Blocks;
+use crate::store::ledger::LedgerFile;
+use crate::store::state::StateStore;
+use crate::trainer::job::{Report, ShardBytes};
+use crate::trainer::worker::Trainer;
+
+/// Time between two writes of the status files.
+const STATUS_EVERY: Duration = Duration::from_secs(1);
+
+/// Why a node stopped before it was told to.
+#[derive(Debug, Error)]
+pub enum DriverError {
+    /// The trainer cannot go on.
+    #[error("the trainer stopped: {0}")]
+    Trainer(String),
+    /// The disk cannot be trusted with what must be durable.
+    #[error("{0}")]
+    Disk(String),
+}
+
+/// How a node ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was asked to stop; its state is saved.
+    Stopped,
+    /// The run is through and nobody needs this node any more.
+    Drained,
+}
+
+/// Everything one running node holds.
+pub struct Driver {
+    pub(super) peer: Peer,
+    pub(super) clock: Clock,
+    pub(super) net: NetHandle,
+    pub(super) events: mpsc::Receiver<NetEvent>,
+    pub(super) trainer: Trainer,
+    pub(super) reports: mpsc::UnboundedReceiver<Report>,
+    pub(super) blocks: Blocks,
+    pub(super) received: ShardBytes,
+    pub(super) fetches: Fetches,
+    pub(super) ledger: LedgerFile,
+    pub(super) state: Option<StateStore>,
+    pub(super) reservation: Reservation,
+    pub(super) notes: Notes,
+    pub(super) dir: PathBuf,
+    pub(super) name: String,
+    pub(super) run: RunId,
+    pub(super) me: PeerId,
+    pub(super) parameters: u64,
+    /// Number of shards of an update.
+    pub(super) shards: usize,
+    /// Least time between two checkpoints; every outer step asks for one.
+    pub(super) checkpoint_every: Duration,
+    pub(super) checkpointed: std::time::Instant,
+    /// Peer memory that goes with the checkpoint under way.
+    pub(super) snapshot: Option<protocol::peer::snapshot::Snapshot>,
+    pub(super) is_committing: bool,
+    pub(super) commits: mpsc::UnboundedReceiver<Committed>,
+    pub(super) commit_done: mpsc::UnboundedSender<Committed>,
+    pub(super) reserved: mpsc::UnboundedReceiver<Result<OuterStep, String>>,
+    pub(super) reserve_done: mpsc::UnboundedSender<Result<OuterStep, String>>,
+    /// Sketches of the newest update of each peer, own included.
+    pub(super) sketches: BTreeMap<PeerId, Vec<f32>>,
+    pub(super) listening: Vec<String>,
+    pub(super) ends_when_drained: bool,
+    pub(super) fault: Option<DriverError>,
+}
+
+/// The store comes back from the thread that wrote a generation.
+pub struct Committed {
+    pub(super) store: StateStore,
+    pub(super) result: Result<u64, String>,
+    pub(super) step: OuterStep,
+}
+
+impl Driver {
+    /// Runs until `stop` turns true, the run drains, or something breaks.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<Ended, DriverError> {
+        let mut status = tokio::time::interval(STATUS_EVERY);
+        status.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        self.feed(Input::Wake);
+        loop {
+            if let Some(fault) = self.fault.take() {
+                self.write_status("stopped: see the log");
+                return Err(fault);
+            }
+            if self.ends_when_drained && self.peer.is_drained() && !self.is_committing {
+                return Ok(self.end(Ended::Drained).await);
+            }
+            let wake = self.peer.next_wake().map_or(Duration::from_secs(3_600), |t| self.clock.until(t));
+            tokio::select! {
+                changed = stop.changed() => {
+                    if changed.is_err() || *stop.borrow() {
+                        return Ok(self.end(Ended::Stopped).await);
+                    }
+                }
+                event = self.events.recv() => match event {
+                    Some(event) => self.net_event(event),
+                    None => return Err(DriverError::Disk("the network task ended; see the log".to_owned())),
+                },
+                report = self.reports.recv() => match report {
+                    Some(report) => self.report(report),
+                    None => return Err(DriverError::Trainer("its thread ended; see the log".to_owned())),
+                },
+                Some(reserved) = self.reserved.recv() => match reserved {
+                    Ok(step) => self.feed(Input::Reserved(step)),
+                    Err(why) => self.fault = Some(DriverError::Disk(why)),
+                },
+                Some(committed) = self.commits.recv() => self.committed(committed),
+                _ = status.tick() => self.write_status(""),
+                () = tokio::time::sleep(wake) => self.feed(Input::Wake),
+            }
+        }
+    }
+
+    /// Gives the peer an input and does what it asks for.
+    pub(super) fn feed(&mut self, input: Input) {
+        let mut out = Outbox::default();
+        self.peer.handle(self.clock.now(), input, &mut out);
+        self.perform(&mut out);
+    }
+
+    fn net_event(&mut self, event: NetEvent) {
+        match event {
+            NetEvent::Listening { address } => {
+                tracing::info!(%address, "listening");
+                self.listening.push(address.to_string());
+                self.feed(Input::Listening(self.listening.clone()));
+            }
+            NetEvent::LinkUp { peer, .. } => self.feed(Input::LinkUp(peer)),
+            NetEvent::LinkDown { peer, .. } => {
+                let lost: Vec<_> = self.fetches.iter().filter(|(_, f)| f.peer == peer).map(|(a, _)| *a).collect();
+                self.feed(Input::LinkDown(peer));
+                for ask in lost {
+                    self.fetches.remove(&ask);
+                    self.feed(Input::Failed { ask, failure: Failure::Disconnected });
+                }
+            }
+            NetEvent::Heard { tag, bytes, .. } => self.gossip(GossipId(tag.0), &bytes),
+            NetEvent::Asked { inbound, from, request } => self.question(InboundId(inbound.0), from, &request),
+            NetEvent::Part { ask, index, bytes } => {
+                if let Some(fetch) = self.fetches.get_mut(&ask) {
+                    fetch.parts.insert(index, bytes);
+                }
+            }
+            NetEvent::Done { ask, .. } => self.answered(ask),
+            NetEvent::Failed { ask, reason, .. } => self.failed(ask, reason),
+            NetEvent::Offended { peer, .. } => self.feed(Input::Offended { peer, offence: Offence::Malformed }),
+            NetEvent::PublishFailed { .. } => {}
+        }
+    }
+
+    fn gossip(&mut self, gossip: GossipId, bytes: &Arc<[u8]>) {
+        match self.peer.open(bytes, self.clock.now()) {
+            Ok(message) => self.feed(Input::Heard { gossip, message }),
+            Err(offence) => {
+                self.judge_refused(gossip, offence);
+                // Blame the signer where there is one; whoever passed it on is judged by the transport.
+                if let Ok(sealed) = protocol::codec::decode_control::<Sealed>(bytes)
+                    && matches!(offence, Offence::Meaningless | Offence::OverQuota)
+                {
+                    self.feed(Input::Offended { peer: sealed.signer, offence });
+                }
+            }
+        }
+    }
+
+    fn question(&mut self, inbound: InboundId, from: PeerId, bytes: &[u8]) {
+        match Request::open(bytes, &self.run) {
+            Ok(request) => self.feed(Input::Asked { inbound, from, request }),
+            Err(offence) => {
+                self.refuse(inbound);
+                self.feed(Input::Offended { peer: from, offence });
+            }
+        }
+    }
+
+    fn answered(&mut self, ask: protocol::id::AskId) {
+        let Some(fetch) = self.fetches.remove(&ask) else { return };
+        match &fetch.question {
+            Question::News => {
+                let now = self.clock.now();
+                let messages = fetch.news().unwrap_or_default();
+                // A bad message among the news is the relayer's or the signer's doing; it is dropped either way.
+                let opened = messages.iter().filter_map(|bytes| self.peer.open(bytes, now).ok()).collect();
+                self.feed(Input::Answered { ask, answer: Answer::News(opened) });
+            }
+            Question::Manifest { expected, .. } => {
+                let bytes = fetch.parts.get(&0).cloned().unwrap_or_else(|| Arc::from([]));
+                match Manifest::open(&bytes, expected, |_| self.shards) {
+                    Ok(manifest) => {
+                        self.sketches.insert(manifest.peer, manifest.manifest.sketch.clone());
+                        self.feed(Input::Answered { ask, answer: Answer::Manifest(manifest) });
+                    }
+                    Err(offence) => {
+                        self.feed(Input::Offended { peer: fetch.peer, offence });
+                        self.feed(Input::Failed { ask, failure: Failure::Wrong });
+                    }
+                }
+            }
+            Question::Shards { .. } => {
+                let shards = fetch.shards();
+                let indices = shards.iter().map(|(index, _, _)| *index).collect();
+                self.received.extend(shards.into_iter().map(|(_, hash, bytes)| (hash, bytes)));
+                self.feed(Input::Answered { ask, answer: Answer::Shards(indices) });
+            }
+        }
+    }
+
+    fn failed(&mut self, ask: protocol::id::AskId, reason: FailReason) {
+        let Some(fetch) = self.fetches.remove(&ask) else { return };
+        let failure = match reason {
+            FailReason::Timeout | FailReason::Stalled => Failure::Timeout,
+            FailReason::Busy { retry_ms } => Failure::Busy(Span::millis(retry_ms.into())),
+            FailReason::NotFound => Failure::NotFound,
+            FailReason::Refused(_) => Failure::Refused,
+            FailReason::Corrupt { .. } | FailReason::TooLarge => {
+                self.feed(Input::Offended { peer: fetch.peer, offence: Offence::WrongContent });
+                Failure::Wrong
+            }
+            FailReason::Disconnected | FailReason::Unreachable => Failure::Disconnected,
+        };
+        tracing::debug!(peer = %fetch.peer.short(), ?reason, "a question failed");
+        self.feed(Input::Failed { ask, failure });
+    }
+
+    fn report(&mut self, report: Report) {
+        match report {
+            Report::Trained(trained, blocks) => {
+                self.notes.figures.dense_bytes += 4 * self.parameters;
+                self.sketches.insert(self.me, trained.update.sketch.clone());
+                if let Err(full) = self.blocks.put(trained.step, blocks) {
+                    tracing::warn!(%full, "own shards are not served");
+                }
+                self.feed(Input::Trained(trained));
+            }
+            Report::Mixed(mixed) => {
+                self.received.clear();
+                self.notes.figures.consensus_relative = self.estimate_consensus();
+                if let Some(relative) = self.notes.figures.consensus_relative {
+                    self.notes.metric(mixed.step.0, "consensus_distance_relative", relative, BTreeMap::new());
+                }
+                self.feed(Input::Mixed(mixed));
+            }
+            Report::Evaluated(evaluated) => self.feed(Input::Evaluated(evaluated)),
+            Report::Checkpoint(step, checkpoint) => self.write_generation(step, checkpoint),
+            Report::Broken(why) => self.fault = Some(DriverError::Trainer(why)),
+        }
+    }
+
+    /// Relative consensus distance over the newest sketches: own and every peer's still linked.
+    fn estimate_consensus(&self) -> Option<f64> {
+        let n = self.sketches.len();
+        if n < 2 {
+            return None;
+        }
+        let len = self.sketches.values().next()?.len();
+        let mut mean = vec![0.0f64; len];
+        for sketch in self.sketches.values() {
+            mean.iter_mut().zip(sketch).for_each(|(m, x)| *m += f64::from(*x) / n as f64);
+        }
+        let square = |sketch: &Vec<f32>| -> f64 {
+            sketch.iter().zip(&mean).map(|(x, m)| (f64::from(*x) - m).powi(2)).sum()
+        };
+        let spread = self.sketches.values().map(square).sum::<f64>() / n as f64;
+        let size: f64 = mean.iter().map(|m| m * m).sum();
+        (size > 0.0).then(|| (spread / size).sqrt())
+    }
+}

@@ -1,0 +1,261 @@
+//! Doing what the peer asks for.
+
+use std::sync::Arc;
+
+use protocol::exchange::serve::Reply;
+use protocol::id::{GossipId, InboundId, OuterStep};
+use protocol::peer::event::Event;
+use protocol::peer::output::{Outbox, Output, Verdict};
+use protocol::wire::offence::Offence;
+
+use crate::net::command::{AnswerBody, GossipTag, InboundTag, NetCommand, Verdict as NetVerdict};
+use crate::runtime::checkpoint;
+use crate::runtime::driver::{Committed, Driver, DriverError, Ended};
+use crate::runtime::fetching::{Fetch, request};
+use crate::store::status::{self, NodeStatus, PEERS_FILE, PeerStatus, STATUS_FILE};
+use crate::trainer::job::{Checkpoint, Job};
+
+impl Driver {
+    pub(super) fn perform(&mut self, out: &mut Outbox) {
+        while let Some(output) = out.pop() {
+            self.perform_one(output);
+        }
+    }
+
+    fn perform_one(&mut self, output: Output) {
+        match output {
+            Output::Publish(bytes) => self.net.send(NetCommand::Publish { bytes: bytes.into() }),
+            Output::Judge { gossip, verdict } => self.judge(gossip, verdict),
+            Output::Ask { ask, peer, question, deadline } => {
+                let (bytes, parts) = request(self.run, &question);
+                self.fetches.insert(ask, Fetch { peer, question, parts: Default::default() });
+                let first_byte_timeout = std::time::Duration::from_micros(deadline.0);
+                self.net.send(NetCommand::Ask { ask, peer, request: bytes, parts, first_byte_timeout });
+            }
+            Output::Cancel(ask) => {
+                self.fetches.remove(&ask);
+                self.net.send(NetCommand::Cancel { ask });
+            }
+            Output::Answer { inbound, reply } => self.answer(inbound, reply),
+            Output::Dial { peer, addresses } => {
+                let addresses = addresses.iter().filter_map(|a| a.parse().ok()).collect();
+                self.net.send(NetCommand::Dial { peer: Some(peer), addresses });
+            }
+            Output::Hangup(peer) => self.net.send(NetCommand::Hangup { peer }),
+            Output::Ban(peer) => self.net.send(NetCommand::Ban { peer }),
+            Output::Unban(peer) => self.net.send(NetCommand::Unban { peer }),
+            Output::Train(order) => self.order(Job::Train(order)),
+            Output::Mix(order) => {
+                let bytes = std::mem::take(&mut self.received);
+                self.order(Job::Mix(order, bytes));
+            }
+            Output::Evaluate(step) => self.order(Job::Evaluate(step)),
+            Output::Reserve(step) => self.reserve(step),
+            Output::Append(bytes) => {
+                if let Err(error) = self.ledger.append(&bytes) {
+                    self.fault = Some(DriverError::Disk(error.to_string()));
+                }
+            }
+            Output::Commit(step) => self.commit(step),
+            // The block store keeps as many versions as the peer serves: these are gone there already.
+            Output::Forget(_) => {}
+            Output::Emit(event) => self.emit(&event),
+        }
+    }
+
+    fn order(&mut self, job: Job) {
+        if !self.trainer.order(job) {
+            self.fault = Some(DriverError::Trainer("its thread ended; see the log".to_owned()));
+        }
+    }
+
+    fn judge(&mut self, gossip: GossipId, verdict: Verdict) {
+        let verdict = match verdict {
+            Verdict::Accept => NetVerdict::Accept,
+            Verdict::Ignore => NetVerdict::Ignore,
+            Verdict::Reject => NetVerdict::Reject,
+        };
+        self.net.send(NetCommand::Judge { tag: GossipTag(gossip.0), verdict });
+    }
+
+    /// A message that did not pass the gate is not passed on. Quotas and clocks differ between peers, so only what
+    /// every honest peer would refuse counts against whoever passed it on.
+    pub(super) fn judge_refused(&mut self, gossip: GossipId, offence: Offence) {
+        tracing::debug!(%offence, "refused a gossip message");
+        let is_plain = matches!(
+            offence,
+            Offence::BadSignature | Offence::Malformed | Offence::TooLong | Offence::OtherRun | Offence::Meaningless
+        );
+        self.judge(gossip, if is_plain { Verdict::Reject } else { Verdict::Ignore });
+        self.notes.event(&Event::Offence { peer: self.me, offence });
+    }
+
+    pub(super) fn refuse(&mut self, inbound: InboundId) {
+        self.answer(inbound, Reply::Refused);
+    }
+
+    fn answer(&mut self, inbound: InboundId, reply: Reply) {
+        let answer = match reply {
+            Reply::Bytes(bytes) => AnswerBody::Parts(vec![bytes]),
+            Reply::Blocks(hashes) => {
+                let blocks: Option<Vec<Arc<[u8]>>> = hashes.iter().map(|hash| self.blocks.find(hash)).collect();
+                blocks.map_or(AnswerBody::NotFound, AnswerBody::Parts)
+            }
+            Reply::Busy(wait) => AnswerBody::Busy { retry_ms: (wait.0 / 1_000).min(u64::from(u32::MAX)) as u32 },
+            Reply::NotFound => AnswerBody::NotFound,
+            Reply::Refused => AnswerBody::Refused(1),
+        };
+        self.net.send(NetCommand::Answer { inbound: InboundTag(inbound.0), answer });
+    }
+
+    fn reserve(&mut self, step: OuterStep) {
+        let (path, done) = (self.reservation.clone(), self.reserve_done.clone());
+        tokio::task::spawn_blocking(move || {
+            let result = path.raise(step).map(|()| step).map_err(|e| e.to_string());
+            // The driver may have ended meanwhile; then nobody needs the word.
+            let _ = done.send(result);
+        });
+    }
+
+    /// Asks the trainer for copies unless a checkpoint is under way or was taken just now.
+    fn commit(&mut self, step: OuterStep) {
+        let is_due = self.checkpointed.elapsed() >= self.checkpoint_every;
+        if self.is_committing || !is_due {
+            return;
+        }
+        self.is_committing = true;
+        self.snapshot = Some(self.peer.snapshot());
+        self.order(Job::Checkpoint(step));
+    }
+
+    pub(super) fn write_generation(&mut self, step: OuterStep, copies: Checkpoint) {
+        let (Some(mut store), Some(snapshot)) = (self.state.take(), self.snapshot.take()) else { return };
+        if let Err(error) = self.ledger.sync() {
+            self.fault = Some(DriverError::Disk(error.to_string()));
+            return;
+        }
+        let done = self.commit_done.clone();
+        tokio::task::spawn_blocking(move || {
+            let result = checkpoint::commit(&mut store, &snapshot, &copies).map_err(|e| e.to_string());
+            let _ = done.send(Committed { store, result, step });
+        });
+    }
+
+    pub(super) fn committed(&mut self, committed: Committed) {
+        self.state = Some(committed.store);
+        self.is_committing = false;
+        self.checkpointed = std::time::Instant::now();
+        match committed.result {
+            Ok(generation) => tracing::debug!(generation, step = %committed.step, "checkpoint committed"),
+            Err(why) => tracing::error!(%why, "no checkpoint: training goes on, the last one stays"),
+        }
+    }
+
+    /// Saves and says where; the peer's last complete outer step is what a restart goes on from.
+    pub(super) async fn end(mut self, ended: Ended) -> Ended {
+        self.checkpoint_every = std::time::Duration::ZERO;
+        if !self.is_committing {
+            let step = self.peer.snapshot().step;
+            self.commit(step);
+        }
+        let limit = tokio::time::Instant::now() + std::time::Duration::from_secs(9);
+        while self.is_committing {
+            tokio::select! {
+                Some(report) = self.reports.recv() => {
+                    if let crate::trainer::job::Report::Checkpoint(step, copies) = report {
+                        self.write_generation(step, copies);
+                    }
+                }
+                Some(committed) = self.commits.recv() => self.committed(committed),
+                () = tokio::time::sleep_until(limit) => {
+                    tracing::warn!("stopped before the last checkpoint was through; the one before it stays");
+                    break;
+                }
+            }
+        }
+        self.write_status(match ended {
+            Ended::Stopped => "stopped",
+            Ended::Drained => "done",
+        });
+        self.net.send(NetCommand::Shutdown);
+        ended
+    }
+
+    fn emit(&mut self, event: &Event) {
+        match event {
+            Event::Mixed { step, peers, distance, .. } => {
+                tracing::info!(outer = step.0, peers, distance, "mixed");
+            }
+            Event::Trained { step, loss, seconds, inner_steps, .. } if *inner_steps > 0 => {
+                tracing::info!(outer = step.0, loss, seconds, "trained");
+            }
+            Event::Evaluated { step, metric, score, .. } => tracing::info!(outer = step.0, metric, score, "evaluated"),
+            Event::LinkUp { peer } => tracing::info!(peer = %peer.short(), "link up"),
+            Event::LinkDown { peer } => tracing::info!(peer = %peer.short(), "link down"),
+            Event::Alone { step } => tracing::warn!(outer = step.0, "0 peers: training alone, waiting"),
+            Event::Offence { peer, offence } => tracing::warn!(peer = %peer.short(), %offence, "offence"),
+            Event::Banned { peer, is_proven } => tracing::warn!(peer = %peer.short(), is_proven, "banned"),
+            Event::KeyInUseElsewhere { .. } => {
+                tracing::error!("this node's key signs elsewhere: a second copy is running; stop one of them");
+            }
+            Event::Joined { from, step, peers } => {
+                tracing::info!(from = from.0, outer = step.0, peers, "joined: took over the others' state");
+            }
+            Event::PullFailed { peer, why, .. } => tracing::debug!(peer = %peer.short(), why, "pull failed"),
+            Event::Stage { stage, step } => tracing::info!(%stage, outer = step.0, "stage"),
+            Event::Finished { step } => tracing::info!(outer = step.0, "all outer steps are through"),
+            _ => {}
+        }
+        self.notes.event(event);
+    }
+
+    pub(super) fn write_status(&mut self, state: &str) {
+        let s = self.peer.status();
+        let counters = self.net.counters();
+        let figures = &self.notes.figures;
+        let node = NodeStatus {
+            peer_id: s.peer_id.to_string(),
+            name: self.name.clone(),
+            organization: s.organization,
+            run: s.run.to_string(),
+            stage: s.stage.to_string(),
+            outer_step: s.outer_step.0,
+            outer_steps: s.outer_steps,
+            peers: s.peers,
+            score_last: s.score_last.map(f64::from),
+            loss_last: figures.loss,
+            bytes_sent: counters.wire_sent,
+            bytes_received: counters.wire_received,
+            consensus_distance_relative: figures.consensus_relative,
+            state: if state.is_empty() { s.state.to_owned() } else { state.to_owned() },
+            listening: self.listening.clone(),
+            rejected_shards: figures.rejected_shards,
+            process: std::process::id(),
+            uptime_seconds: self.clock.now().0 as f64 / 1e6,
+        };
+        let peers: Vec<PeerStatus> = self
+            .peer
+            .peers(self.clock.now())
+            .into_iter()
+            .map(|p| PeerStatus {
+                peer_id: p.peer_id.to_string(),
+                name: p.name,
+                organization: p.organization,
+                is_linked: p.is_linked,
+                is_banned: p.is_banned,
+                address: p.addresses.first().cloned().unwrap_or_default(),
+                outer_step: Some(p.outer_step.0),
+                score: p.evaluation.map(f64::from),
+                ..PeerStatus::default()
+            })
+            .collect();
+        for (file, result) in [
+            (STATUS_FILE, status::write(&self.dir.join(STATUS_FILE), &node)),
+            (PEERS_FILE, status::write(&self.dir.join(PEERS_FILE), &peers)),
+        ] {
+            if let Err(error) = result {
+                tracing::warn!(file, %error, "could not write");
+            }
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Orders to the trainer thread and its reports.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use protocol::id::{Hash, OuterStep};
+use protocol::peer::input::{Evaluated, Mixed, Trained};
+use protocol::peer::output::{MixOrder, TrainOrder};
+
+/// Bytes of encoded shards, by hash.
+pub type ShardBytes = BTreeMap<Hash, Arc<[u8]>>;
+
+/// An order.
+#[derive(Debug)]
+pub enum Job {
+    /// Train and encode.
+    Train(TrainOrder),
+    /// Mix; the bytes of every source are with it.
+    Mix(MixOrder, ShardBytes),
+    /// Evaluate.
+    Evaluate(OuterStep),
+    /// Copy everything a restart needs.
+    Checkpoint(OuterStep),
+}
+
+/// A report.
+#[derive(Debug)]
+pub enum Report {
+    /// Trained, with the encoded shards to serve.
+    Trained(Trained, Vec<(Hash, Arc<[u8]>)>),
+    /// Mixed.
+    Mixed(Mixed),
+    /// Evaluated.
+    Evaluated(Evaluated),
+    /// The copies for a checkpoint.
+    Checkpoint(OuterStep, Checkpoint),
+    /// The trainer cannot go on.
+    Broken(String),
+}
+
+/// What a restart needs besides the peer's snapshot.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// Agreed parameters.
+    pub agreed: Vec<f32>,
+    /// Momentum of the outer optimizer; empty where there is none.
+    pub momentum: Vec<f32>,
+    /// The learner's own state.
+    pub learner: Vec<(String, Vec<u8>)>,
+}
