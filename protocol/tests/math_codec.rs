@@ -220,7 +220,8 @@ fn hostile_shards_are_refused_or_harmless() {
     let not_finite = Err(DecodeError::NotFinite { index: 0 });
     let code = Err(DecodeError::Code { block: 0 });
     let scale = |bits| Err(DecodeError::Scale { block: 0, bits });
-    let rows: Vec<(&str, Codec, Vec<u8>, Result<f32, DecodeError>)> = vec![
+    type Row = (&'static str, Codec, Vec<u8>, Result<f32, DecodeError>);
+    let rows: Vec<Row> = vec![
         ("45 NaN in 32 bits", Codec::F32, f32b(f32::NAN), not_finite),
         ("45 signalling NaN", Codec::F32, f32b(f32::from_bits(0x7f80_0001)), not_finite),
         ("45 NaN in half precision", Codec::F16, f16(0x7e01), not_finite),

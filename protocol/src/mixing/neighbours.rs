@@ -113,7 +113,9 @@ pub(crate) fn mix_then_trim(
     }
     let mut weights = vec![0.0; count];
     for (circle, kept) in circles.iter().zip(trimmed.shares()) {
-        circle.iter().for_each(|&member| weights[member] += kept * share);
+        for &member in circle {
+            weights[member] += kept * share;
+        }
     }
     weights
 }

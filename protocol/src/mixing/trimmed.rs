@@ -66,8 +66,11 @@ impl TrimmedMean {
 
 #[inline]
 fn within(values: &[f32], lowest: &Row, highest: &Row) -> u64 {
-    let inside =
-        values.iter().zip(lowest).zip(highest).map(|((v, low), high)| u32::from((v >= low) & (v <= high)));
+    let inside = values
+        .iter()
+        .zip(lowest)
+        .zip(highest)
+        .map(|((v, low), high)| u32::from(v >= low) * u32::from(v <= high));
     u64::from(inside.sum::<u32>())
 }
 

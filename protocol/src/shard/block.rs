@@ -11,25 +11,40 @@ pub(crate) const INFINITE_BITS: u32 = 0x7f80_0000;
 const ROUNDING: f32 = 12_582_912.0;
 
 /// Bits of the largest magnitude; at least [`INFINITE_BITS`] when one value is infinite or NaN.
-#[inline(always)]
+#[inline]
 pub(crate) fn magnitude_bits(values: &[f32]) -> u32 {
-    values.iter().fold(0, |max, value| max.max(value.to_bits() & 0x7fff_ffff))
+    // Signed, because that comparison is the one every vector unit has.
+    values.iter().fold(0, |max, value| max.max((value.to_bits() & 0x7fff_ffff) as i32)) as u32
 }
 
 /// The nearest integer of `value`, which must lie within ±2^22.
-#[inline(always)]
+#[inline]
 pub(crate) fn nearest(value: f32) -> i32 {
     (value + ROUNDING).to_bits() as i32 - ROUNDING.to_bits() as i32
 }
 
 /// The smallest f16 with `scale * levels >= magnitude`; the largest finite one where there is none.
-pub(crate) fn scale_for(magnitude: f32, levels: f32) -> f16 {
+fn scale_for(magnitude: f32, levels: f32) -> f16 {
     let wanted = magnitude / levels;
     if wanted >= f16::MAX.to_f32() {
         return f16::MAX;
     }
     let near = f16::from_f32(wanted);
     if near.to_f32() < wanted { f16::from_bits(near.to_bits() + 1) } else { near }
+}
+
+/// A block's scale as it is written, and its inverse (0 for a block of zeros).
+///
+/// Values of magnitude above the largest scale times `levels` are added to `clipped`.
+#[inline]
+pub(crate) fn scale_of(block: &[f32], magnitude: f32, levels: f32, clipped: &mut usize) -> ([u8; 2], f32) {
+    let scale = scale_for(magnitude, levels);
+    let wide = scale.to_f32();
+    let reach = wide * levels;
+    if magnitude > reach {
+        *clipped += block.iter().filter(|value| value.abs() > reach).count();
+    }
+    (scale.to_le_bytes(), if wide == 0.0 { 0.0 } else { 1.0 / wide })
 }
 
 /// The scale a sender wrote: finite and not negative.

@@ -4,12 +4,14 @@
 //! high half, each as code + 8 with codes in -7..=7. A last block of n values has ceil(n / 2) bytes and pairs value j
 //! with value j + ceil(n / 2); an odd one is padded with the code 0. Rounding is stochastic, as in `int8`.
 
-use crate::shard::block::{INFINITE_BITS, magnitude_bits, nearest, read_scale, scale_for};
+use crate::shard::block::{INFINITE_BITS, magnitude_bits, nearest, read_scale, scale_of};
 use crate::shard::fault::{DecodeError, NotFinite, not_finite};
 use crate::shard::noise::Noise;
 
 /// Values of a block.
 pub const BLOCK: usize = 32;
+/// Bytes of the codes of a whole block.
+const HALF: usize = BLOCK / 2;
 /// Largest code.
 const LEVELS: f32 = 7.0;
 /// Bytes of a scale.
@@ -29,66 +31,86 @@ pub(crate) const fn encoded_bytes(count: usize) -> usize {
 /// Appends the encoding of `values`; returns how many were clipped.
 pub(crate) fn encode(values: &[f32], noise: Noise, bytes: &mut Vec<u8>) -> Result<usize, NotFinite> {
     let mut clipped = 0;
-    for (at, block) in values.chunks(BLOCK).enumerate() {
-        let magnitude = magnitude_bits(block);
-        if magnitude >= INFINITE_BITS {
-            return Err(not_finite(block, at * BLOCK));
+    let (blocks, rest) = values.as_chunks::<BLOCK>();
+    for (at, block) in blocks.iter().enumerate() {
+        let (scale, codes) = encode_block(block, at * BLOCK, noise, &mut clipped)?;
+        let mut packed = [0u8; HALF];
+        for j in 0..HALF {
+            packed[j] = codes[j] | codes[j + HALF] << 4;
         }
-        let scale = scale_for(f32::from_bits(magnitude), LEVELS);
-        let wide = scale.to_f32();
-        let reach = wide * LEVELS;
-        if f32::from_bits(magnitude) > reach {
-            clipped += block.iter().filter(|value| value.abs() > reach).count();
-        }
-        let inverse = if wide == 0.0 { 0.0 } else { 1.0 / wide };
-        let mut codes = [BIAS; BLOCK];
-        let first = (at * BLOCK) as u32;
-        match <&[f32; BLOCK]>::try_from(block) {
-            // The same loop twice: over an array the compiler can work on several values at once.
-            Ok(whole) => round(whole, inverse, noise, first, &mut codes),
-            Err(_) => round(block, inverse, noise, first, &mut codes),
-        }
-        let half = block.len().div_ceil(2);
-        let mut packed = [0u8; BLOCK / 2];
-        for (j, byte) in packed[..half].iter_mut().enumerate() {
-            *byte = codes[j] | codes[j + half] << 4;
-        }
-        bytes.extend_from_slice(&scale.to_le_bytes());
-        bytes.extend_from_slice(&packed[..half]);
+        bytes.extend_from_slice(&scale);
+        bytes.extend_from_slice(&packed);
+    }
+    if !rest.is_empty() {
+        let mut padded = [0f32; BLOCK];
+        padded[..rest.len()].copy_from_slice(rest);
+        let (scale, mut codes) = encode_block(&padded, blocks.len() * BLOCK, noise, &mut clipped)?;
+        codes[rest.len()..].fill(BIAS);
+        let half = rest.len().div_ceil(2);
+        bytes.extend_from_slice(&scale);
+        bytes.extend((0..half).map(|j| codes[j] | codes[j + half] << 4));
     }
     Ok(clipped)
 }
 
-/// Rounds to stored codes: `floor(value / scale + u) + 8` with u uniform in `[0, 1)`.
-#[inline(always)]
-fn round(block: &[f32], inverse: f32, noise: Noise, first: u32, codes: &mut [u8; BLOCK]) {
-    for ((index, value), code) in (first..).zip(block).zip(codes) {
-        let noisy = value * inverse + noise.centred(index);
-        *code = (nearest(noisy.clamp(-LEVELS, LEVELS)) + i32::from(BIAS)) as u8;
+/// Scale and stored codes of one block whose first value stands at element `first`.
+#[inline]
+fn encode_block(
+    block: &[f32; BLOCK],
+    first: usize,
+    noise: Noise,
+    clipped: &mut usize,
+) -> Result<([u8; SCALE], [u8; BLOCK]), NotFinite> {
+    let magnitude = magnitude_bits(block);
+    if magnitude >= INFINITE_BITS {
+        return Err(not_finite(block, first));
     }
+    let (scale, inverse) = scale_of(block, f32::from_bits(magnitude), LEVELS, clipped);
+    let mut codes = [BIAS; BLOCK];
+    for i in 0..BLOCK {
+        // floor(value / scale + u) + 8 with u uniform in [0, 1)
+        let noisy = block[i] * inverse + noise.centred((first as u32).wrapping_add(i as u32));
+        codes[i] = (nearest(noisy.clamp(-LEVELS, LEVELS)) + i32::from(BIAS)) as u8;
+    }
+    Ok((scale, codes))
 }
 
 /// Reads the values of blocks whose total length was checked.
 pub(crate) fn decode(bytes: &[u8], values: &mut [f32]) -> Result<(), DecodeError> {
-    let coded = bytes.chunks(SCALE + BLOCK / 2);
-    for (at, (coded, block)) in coded.zip(values.chunks_mut(BLOCK)).enumerate() {
-        let (scale, packed) = coded.split_at(SCALE);
-        let scale = read_scale([scale[0], scale[1]], at)?;
-        let half = packed.len();
+    let (blocks, rest) = values.as_chunks_mut::<BLOCK>();
+    // The last block may be as long as a whole one: 31 values need 16 bytes too.
+    let (coded, coded_rest) = bytes.split_at(blocks.len() * (SCALE + HALF));
+    let last = blocks.len();
+    for (at, (coded, block)) in coded.as_chunks::<{ SCALE + HALF }>().0.iter().zip(blocks).enumerate() {
+        let mut codes = [BIAS; BLOCK];
+        for j in 0..HALF {
+            codes[j] = coded[SCALE + j] & 15;
+            codes[j + HALF] = coded[SCALE + j] >> 4;
+        }
+        *block = decode_block([coded[0], coded[1]], &codes, at)?;
+    }
+    if let [low, high, packed @ ..] = coded_rest {
         let mut codes = [BIAS; BLOCK];
         for (j, byte) in packed.iter().enumerate() {
             codes[j] = byte & 15;
-            codes[j + half] = byte >> 4;
+            codes[j + packed.len()] = byte >> 4;
         }
-        let out_of_range = codes.iter().fold(false, |found, &code| found | (code == 0));
-        let not_zero = scale == 0.0 && codes.iter().any(|&code| code != BIAS);
-        let padding = codes[block.len()..].iter().any(|&code| code != BIAS);
-        if out_of_range || not_zero || padding {
-            return Err(DecodeError::Code { block: at });
+        if codes[rest.len()..].iter().any(|&code| code != BIAS) {
+            return Err(DecodeError::Code { block: last });
         }
-        for (value, code) in block.iter_mut().zip(codes) {
-            *value = (f32::from(code) - f32::from(BIAS)) * scale;
-        }
+        rest.copy_from_slice(&decode_block([*low, *high], &codes, last)?[..rest.len()]);
     }
     Ok(())
+}
+
+/// The values of one block of stored codes.
+#[inline]
+fn decode_block(scale: [u8; SCALE], codes: &[u8; BLOCK], at: usize) -> Result<[f32; BLOCK], DecodeError> {
+    let scale = read_scale(scale, at)?;
+    let out_of_range = codes.iter().map(|&code| u8::from(code == 0)).fold(0, u8::max) == 1;
+    let not_zero = scale == 0.0 && codes.iter().any(|&code| code != BIAS);
+    if out_of_range || not_zero {
+        return Err(DecodeError::Code { block: at });
+    }
+    Ok(std::array::from_fn(|i| (i32::from(codes[i]) - i32::from(BIAS)) as f32 * scale))
 }

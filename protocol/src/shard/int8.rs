@@ -4,7 +4,7 @@
 //! stochastic, so the expectation of what is decoded is what was encoded (clipped values aside). The scale is rounded
 //! up, so the largest value of a block is never out of range; codes lie in -127..=127.
 
-use crate::shard::block::{INFINITE_BITS, magnitude_bits, nearest, read_scale, scale_for};
+use crate::shard::block::{INFINITE_BITS, magnitude_bits, nearest, read_scale, scale_of};
 use crate::shard::fault::{DecodeError, NotFinite, not_finite};
 use crate::shard::noise::Noise;
 
@@ -27,49 +27,40 @@ pub(crate) fn encode(values: &[f32], noise: Noise, bytes: &mut Vec<u8>) -> Resul
     let mut clipped = 0;
     let (blocks, rest) = values.as_chunks::<BLOCK>();
     for (at, block) in blocks.iter().enumerate() {
-        let first = at * BLOCK;
-        let (scale, inverse) = scale_of(block, first, &mut clipped)?;
-        let mut coded = [0u8; SCALE + BLOCK];
-        coded[..SCALE].copy_from_slice(&scale);
-        let (_, codes) = coded.split_at_mut(SCALE);
-        round(block, inverse, noise, first as u32, codes);
-        bytes.extend_from_slice(&coded);
+        let (scale, codes) = encode_block(block, at * BLOCK, noise, &mut clipped)?;
+        bytes.extend_from_slice(&scale);
+        bytes.extend_from_slice(&codes);
     }
     if !rest.is_empty() {
-        let first = blocks.len() * BLOCK;
-        let (scale, inverse) = scale_of(rest, first, &mut clipped)?;
-        let mut codes = [0u8; BLOCK];
-        round(rest, inverse, noise, first as u32, &mut codes);
+        let mut padded = [0f32; BLOCK];
+        padded[..rest.len()].copy_from_slice(rest);
+        let (scale, codes) = encode_block(&padded, blocks.len() * BLOCK, noise, &mut clipped)?;
         bytes.extend_from_slice(&scale);
         bytes.extend_from_slice(&codes[..rest.len()]);
     }
     Ok(clipped)
 }
 
-/// The scale's bytes and its inverse (0 for an all-zero block).
-#[inline(always)]
-fn scale_of(block: &[f32], first: usize, clipped: &mut usize) -> Result<([u8; 2], f32), NotFinite> {
-    let bits = magnitude_bits(block);
-    if bits >= INFINITE_BITS {
+/// Scale and codes of one block whose first value stands at element `first`.
+#[inline]
+fn encode_block(
+    block: &[f32; BLOCK],
+    first: usize,
+    noise: Noise,
+    clipped: &mut usize,
+) -> Result<([u8; SCALE], [u8; BLOCK]), NotFinite> {
+    let magnitude = magnitude_bits(block);
+    if magnitude >= INFINITE_BITS {
         return Err(not_finite(block, first));
     }
-    let scale = scale_for(f32::from_bits(bits), LEVELS);
-    let wide = scale.to_f32();
-    let reach = wide * LEVELS;
-    if f32::from_bits(bits) > reach {
-        *clipped += block.iter().filter(|value| value.abs() > reach).count();
+    let (scale, inverse) = scale_of(block, f32::from_bits(magnitude), LEVELS, clipped);
+    let mut codes = [0u8; BLOCK];
+    for i in 0..BLOCK {
+        // floor(value / scale + u) with u uniform in [0, 1)
+        let noisy = block[i] * inverse + noise.centred((first as u32).wrapping_add(i as u32));
+        codes[i] = nearest(noisy.clamp(-LEVELS, LEVELS)) as u8;
     }
-    let inverse = if wide == 0.0 { 0.0 } else { 1.0 / wide };
-    Ok((scale.to_le_bytes(), inverse))
-}
-
-/// Rounds to codes: `floor(value / scale + u)` with u uniform in `[0, 1)`.
-#[inline(always)]
-fn round(block: &[f32], inverse: f32, noise: Noise, first: u32, codes: &mut [u8]) {
-    for ((index, value), code) in (first..).zip(block).zip(codes) {
-        let noisy = value * inverse + noise.centred(index);
-        *code = nearest(noisy.clamp(-LEVELS, LEVELS)) as u8;
-    }
+    Ok((scale, codes))
 }
 
 /// Reads the values of blocks whose total length was checked.
@@ -78,9 +69,10 @@ pub(crate) fn decode(bytes: &[u8], values: &mut [f32]) -> Result<(), DecodeError
     for (at, (coded, block)) in coded.zip(values.chunks_mut(BLOCK)).enumerate() {
         let (scale, codes) = coded.split_at(SCALE);
         let scale = read_scale([scale[0], scale[1]], at)?;
-        let strange = match scale == 0.0 {
-            true => codes.iter().any(|&code| code != 0),
-            false => codes.iter().fold(false, |found, &code| found | (code == UNUSED)),
+        let strange = if scale == 0.0 {
+            codes.iter().any(|&code| code != 0)
+        } else {
+            codes.iter().map(|&code| u8::from(code == UNUSED)).fold(0, u8::max) == 1
         };
         if strange {
             return Err(DecodeError::Code { block: at });

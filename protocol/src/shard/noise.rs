@@ -23,7 +23,7 @@ impl Noise {
     ///
     /// Two rounds of multiply and shift with the constants of C. Wellons, "Prospecting for hash functions" (2018);
     /// the twist between them makes two seeds different functions and not shifted copies of one.
-    #[inline(always)]
+    #[inline]
     pub fn bits(self, index: u32) -> u32 {
         let mut x = index.wrapping_add(self.offset);
         x ^= x >> 16;
@@ -34,7 +34,7 @@ impl Noise {
     }
 
     /// A number in `[-0.5, 0.5)`, a multiple of 2^-24.
-    #[inline(always)]
+    #[inline]
     pub fn centred(self, index: u32) -> f32 {
         // 24 bits fit an i32 and an f32 exactly; the signed conversion is the one every processor has.
         (self.bits(index) >> 8) as i32 as f32 * (1.0 / 16_777_216.0) - 0.5

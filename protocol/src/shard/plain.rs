@@ -14,7 +14,7 @@ use crate::shard::fault::{DecodeError, NotFinite, not_finite};
 const CHUNK: usize = 1024;
 
 /// Zero for values too small for the full precision of an f32.
-#[inline(always)]
+#[inline]
 fn flushed(value: f32) -> f32 {
     if value.abs() < f32::MIN_POSITIVE { 0.0 } else { value }
 }
@@ -86,7 +86,9 @@ macro_rules! sixteen_bits {
                     *value = <$format>::from_le_bytes(*from);
                 }
                 short.convert_to_f32_slice(chunk);
-                chunk.iter_mut().for_each(|value| *value = flushed(*value));
+                for value in chunk.iter_mut() {
+                    *value = flushed(*value);
+                }
                 finite(chunk, at)?;
             }
             Ok(())
