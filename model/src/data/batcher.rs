@@ -57,7 +57,8 @@ impl Batcher {
         if dataset.is_empty() {
             return Err(Error::config("data", "expected at least one training example, found none"));
         }
-        let mut batcher = Self { dataset, rows_max, order, seed, position: Position::default(), plan: Vec::new() };
+        let mut batcher =
+            Self { dataset, rows_max, order, seed, position: Position::default(), plan: Vec::new() };
         batcher.plan = batcher.plan_of(0);
         Ok(batcher)
     }

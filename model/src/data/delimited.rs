@@ -173,8 +173,8 @@ impl<R: BufRead> Rows<R> {
     fn quoted_row(&mut self, number: u64, first: String) -> Result<Judged> {
         let mut joined = first;
         let mut taken: Vec<Line> = Vec::new();
-        let mut open = is_open(&joined, self.separator);
-        while open && taken.len() < ROW_LINES_MAX && joined.len() <= ROW_BYTES_MAX {
+        let mut state = quotes(&joined, self.separator);
+        while state == Quotes::Open && taken.len() < ROW_LINES_MAX && joined.len() <= ROW_BYTES_MAX {
             let Some(line) = self.next_line()? else { break };
             if let Line::Text(_, text) = &line {
                 joined.push('\n');
@@ -185,16 +185,20 @@ impl<R: BufRead> Rows<R> {
             if spoiled {
                 break;
             }
-            open = is_open(&joined, self.separator);
+            state = quotes(&joined, self.separator);
         }
-        if open {
+        let fault = match state {
+            Quotes::Closed => None,
+            Quotes::Open => Some(format!(
+                "a quote is opened and not closed within {ROW_LINES_MAX} lines or {ROW_BYTES_MAX} bytes"
+            )),
+            Quotes::Stray => {
+                Some("text follows a closing quote; a quote inside a field must be doubled".into())
+            }
+        };
+        if let Some(reason) = fault {
             self.give_back(taken);
-            return Ok(Err((
-                number,
-                format!(
-                    "a quote is opened and not closed within {ROW_LINES_MAX} lines or {ROW_BYTES_MAX} bytes"
-                ),
-            )));
+            return Ok(Err((number, reason)));
         }
         let judged = match self.parse(&joined) {
             Ok(fields) => self.checked(number, fields),
@@ -237,8 +241,19 @@ impl<R: BufRead> Rows<R> {
     }
 }
 
-/// Whether the row ends inside a quoted field. A quote opens only at the start of a field; a doubled one is text.
-fn is_open(text: &str, separator: u8) -> bool {
+/// How the quotes of a row stand at its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Quotes {
+    /// Every opened quote is closed.
+    Closed,
+    /// The row ends inside a quoted field.
+    Open,
+    /// Text follows a closing quote: one of the two was a stray one.
+    Stray,
+}
+
+/// Follows the quotes of a row. A quote opens only at the start of a field; a doubled one is text.
+fn quotes(text: &str, separator: u8) -> Quotes {
     let mut inside = false;
     let mut field_start = true;
     let mut bytes = text.bytes().peekable();
@@ -246,13 +261,16 @@ fn is_open(text: &str, separator: u8) -> bool {
         if inside {
             if byte == b'"' && bytes.next_if_eq(&b'"').is_none() {
                 inside = false;
+                if bytes.peek().is_some_and(|next| *next != separator) {
+                    return Quotes::Stray;
+                }
             }
         } else if byte == b'"' && field_start {
             inside = true;
         }
-        field_start = !inside && (byte == separator || byte == b'\n');
+        field_start = !inside && byte == separator;
     }
-    inside
+    if inside { Quotes::Open } else { Quotes::Closed }
 }
 
 #[cfg(test)]

@@ -5,8 +5,10 @@
 //! endless, resumable batches. Built-in generators make data from a seed, so that everything runs with no download.
 
 pub mod batch;
+pub mod batcher;
 pub mod classes;
 pub mod conll;
+pub mod dataset;
 pub mod delimited;
 pub mod example;
 pub mod json;
@@ -17,3 +19,5 @@ pub mod report;
 pub mod schema;
 pub mod scheme;
 pub mod source;
+pub mod split;
+pub mod tokenize;
