@@ -3,6 +3,12 @@
 //! This crate turns files into batches, batches into gradients, and predictions into scores. It knows no network and
 //! no protocol: what crosses to them is a flat `f32` vector, a task and statistics.
 
+pub mod arch;
 pub mod data;
+pub mod device;
 pub mod error;
+pub mod ops;
+pub mod params;
 pub mod seed;
+pub mod session;
+pub mod train;

@@ -1,0 +1,265 @@
+//! The same architectures as differentiable candle operations.
+//!
+//! Slower than the explicit engine on a processor, but it runs wherever candle runs and its gradients come from
+//! candle's own automatic differentiation, which makes it both the CUDA and Metal path and the reference for tests.
+//! Every operation used here has a backward pass; candle's fused normalisation and softmax have none.
+
+use std::collections::BTreeMap;
+
+use candle_core::{D, Device, Result, Tensor};
+use candle_nn::ops::{log_softmax, softmax};
+
+use crate::arch::config::{ArchConfig, EncoderConfig, Head, MlpConfig};
+use crate::arch::input::{Input, Packed};
+use crate::arch::masks::{Site, StepDropout};
+use crate::error::Error;
+use crate::ops::activation::Activation;
+use crate::ops::dropout::Dropout;
+use crate::ops::loss::{CrossEntropy, IGNORE};
+use crate::seed::Seed;
+
+/// Parameter tensors by name.
+pub type Weights = BTreeMap<String, Tensor>;
+
+/// `logits (outputs, labels)`; an output is a token before padding when tagging, else a row.
+pub fn logits(
+    arch: &ArchConfig,
+    head: &Head,
+    weights: &Weights,
+    input: Input<'_>,
+    device: &Device,
+    training: Option<&Seed>,
+) -> std::result::Result<Tensor, Error> {
+    match (arch, input) {
+        (ArchConfig::Encoder(config), Input::Tokens { ids, lengths, width }) => {
+            let mut packed = Packed::default();
+            packed.set(ids, lengths, width, config.vocab_size, config.max_position_embeddings)?;
+            let step = match (Dropout::new(config.dropout), training) {
+                (Some(dropout), Some(seed)) => Some(StepDropout { dropout, seed: *seed }),
+                _ => None,
+            };
+            let pass = Pass { config, weights, device, lengths, width, step };
+            pass.encoder(head, ids).map_err(Error::tensor("forward pass of an encoder"))
+        }
+        (ArchConfig::Mlp(config), Input::Dense { values, width }) => {
+            let inputs = config.layers[0];
+            if width != inputs || values.is_empty() || !values.len().is_multiple_of(width) {
+                return Err(Error::shape("features per row", inputs, width));
+            }
+            mlp(config, weights, values, device).map_err(Error::tensor("forward pass of an mlp"))
+        }
+        (ArchConfig::Encoder(_), Input::Dense { .. }) => {
+            Err(Error::shape("input of an encoder", "tokens", "features"))
+        }
+        (ArchConfig::Mlp(_), Input::Tokens { .. }) => {
+            Err(Error::shape("input of an mlp", "features", "tokens"))
+        }
+    }
+}
+
+/// The mean cross-entropy over counted targets as a scalar tensor, and how many counted; `None` if none does.
+pub fn cross_entropy(logits: &Tensor, targets: &[i32]) -> Result<Option<(Tensor, usize)>> {
+    let (rows, classes): (Vec<u32>, Vec<u32>) = targets
+        .iter()
+        .enumerate()
+        .filter(|(_, target)| **target != IGNORE)
+        .map(|(row, target)| (row as u32, *target as u32))
+        .unzip();
+    let counted = rows.len();
+    if counted == 0 {
+        return Ok(None);
+    }
+    let device = logits.device();
+    let rows = Tensor::from_vec(rows, counted, device)?;
+    let classes = Tensor::from_vec(classes, (counted, 1), device)?;
+    let chosen = log_softmax(&logits.index_select(&rows, 0)?, D::Minus1)?.gather(&classes, 1)?;
+    Ok(Some(((chosen.sum_all()?.neg()? / counted as f64)?, counted)))
+}
+
+/// The value of [`cross_entropy`].
+pub fn loss_value(loss: Option<&(Tensor, usize)>) -> Result<CrossEntropy> {
+    Ok(match loss {
+        None => CrossEntropy { loss: f64::NAN, counted: 0 },
+        Some((loss, counted)) => {
+            CrossEntropy { loss: f64::from(loss.to_scalar::<f32>()?), counted: *counted }
+        }
+    })
+}
+
+struct Pass<'a> {
+    config: &'a EncoderConfig,
+    weights: &'a Weights,
+    device: &'a Device,
+    lengths: &'a [u32],
+    width: usize,
+    step: Option<StepDropout>,
+}
+
+impl Pass<'_> {
+    fn encoder(&self, head: &Head, ids: &[u32]) -> Result<Tensor> {
+        let mut x = self.embed(ids)?; // (rows * width, hidden)
+        let mask = self.padding_mask()?;
+        for layer in 0..self.config.num_hidden_layers {
+            x = self.block(&x, layer, &mask)?;
+        }
+        let mut read = match head {
+            Head::Tagging { .. } => x.index_select(&self.token_rows()?, 0)?,
+            Head::Classification { .. } => {
+                let firsts: Vec<u32> = (0..self.lengths.len()).map(|row| (row * self.width) as u32).collect();
+                let firsts = Tensor::new(firsts, self.device)?;
+                linear(self.weights, &x.index_select(&firsts, 0)?, "bert.pooler.dense")?.tanh()?
+            }
+        };
+        if let Some(step) = self.step {
+            let (rows, width) = read.dims2()?;
+            let mask = keep_mask(step, Site::Classifier, rows * width);
+            read = read.mul(&Tensor::from_vec(mask, (rows, width), self.device)?)?;
+        }
+        linear(self.weights, &read, "classifier")
+    }
+
+    fn embed(&self, ids: &[u32]) -> Result<Tensor> {
+        let rows = self.lengths.len();
+        // Ids at padding are not checked, so they are not looked up.
+        let ids: Vec<u32> =
+            ids.iter().enumerate().map(|(k, id)| if self.is_token(k) { *id } else { 0 }).collect();
+        let ids = Tensor::new(ids, self.device)?;
+        let table = |part: &str| get(self.weights, &format!("bert.embeddings.{part}"));
+        let words = table("word_embeddings.weight")?.index_select(&ids, 0)?;
+        let places: Vec<u32> = (0..rows * self.width).map(|k| (k % self.width) as u32).collect();
+        let places = Tensor::new(places, self.device)?;
+        let positions = table("position_embeddings.weight")?.index_select(&places, 0)?;
+        let kinds = table("token_type_embeddings.weight")?.narrow(0, 0, 1)?;
+        let sum = (words + positions)?.broadcast_add(&kinds)?;
+        self.dropped(self.norm(&sum, "bert.embeddings.LayerNorm")?, Site::Embedding)
+    }
+
+    fn block(&self, x: &Tensor, layer: usize, mask: &Tensor) -> Result<Tensor> {
+        let name = |part: &str| format!("bert.encoder.layer.{layer}.{part}");
+        let (rows, heads) = (self.lengths.len(), self.config.num_attention_heads);
+        let size = self.config.hidden_size / heads;
+        let split = |part: &str| {
+            linear(self.weights, x, &name(part))?
+                .reshape((rows, self.width, heads, size))?
+                .transpose(1, 2)?
+                .contiguous()
+        };
+        let (query, key, value) =
+            (split("attention.self.query")?, split("attention.self.key")?, split("attention.self.value")?);
+        let scores = (query.matmul(&key.transpose(2, 3)?.contiguous()?)? / (size as f64).sqrt())?;
+        let mut probabilities = softmax(&scores.broadcast_add(mask)?, D::Minus1)?; // (row, head, token, token)
+        if let Some(step) = self.step {
+            probabilities = probabilities.mul(&self.probability_mask(step, layer)?)?;
+        }
+        let context = probabilities
+            .matmul(&value)?
+            .transpose(1, 2)?
+            .reshape((rows * self.width, self.config.hidden_size))?;
+        let out = linear(self.weights, &context, &name("attention.output.dense"))?;
+        let out = self.dropped(out, Site::Attention(layer))?;
+        let attended = self.norm(&(x + out)?, &name("attention.output.LayerNorm"))?;
+        let up = linear(self.weights, &attended, &name("intermediate.dense"))?;
+        let activated = match self.config.hidden_act {
+            Activation::Gelu => up.gelu_erf()?,
+            Activation::GeluTanh => up.gelu()?,
+            Activation::Relu => up.relu()?,
+        };
+        let down = linear(self.weights, &activated, &name("output.dense"))?;
+        let down = self.dropped(down, Site::Output(layer))?;
+        self.norm(&(attended + down)?, &name("output.LayerNorm"))
+    }
+
+    fn norm(&self, x: &Tensor, name: &str) -> Result<Tensor> {
+        let width = self.config.hidden_size as f64;
+        let centred = x.broadcast_sub(&(x.sum_keepdim(D::Minus1)? / width)?)?;
+        let variance = (centred.sqr()?.sum_keepdim(D::Minus1)? / width)?;
+        centred
+            .broadcast_div(&(variance + self.config.layer_norm_eps)?.sqrt()?)?
+            .broadcast_mul(get(self.weights, &format!("{name}.weight"))?)?
+            .broadcast_add(get(self.weights, &format!("{name}.bias"))?)
+    }
+
+    /// Whether place `k` of the padded batch holds a token.
+    fn is_token(&self, k: usize) -> bool {
+        (k % self.width) < self.lengths[k / self.width] as usize
+    }
+
+    /// The padded places that hold tokens.
+    fn token_rows(&self) -> Result<Tensor> {
+        let places = self.lengths.len() * self.width;
+        let rows: Vec<u32> = (0..places).filter(|k| self.is_token(*k)).map(|k| k as u32).collect();
+        Tensor::new(rows, self.device)
+    }
+
+    /// 0 for keys that are tokens and a large negative number for padding, `(rows, 1, 1, width)`.
+    fn padding_mask(&self) -> Result<Tensor> {
+        let places = self.lengths.len() * self.width;
+        let mask: Vec<f32> = (0..places).map(|k| if self.is_token(k) { 0.0 } else { -1e30 }).collect();
+        Tensor::from_vec(mask, (self.lengths.len(), 1, 1, self.width), self.device)
+    }
+
+    /// Applies the mask of a place whose values are `(rows * width, hidden)`.
+    fn dropped(&self, x: Tensor, site: Site) -> Result<Tensor> {
+        let Some(step) = self.step else { return Ok(x) };
+        let (places, hidden) = x.dims2()?;
+        let tokens: usize = self.lengths.iter().map(|length| *length as usize).sum();
+        let packed = keep_mask(step, site, tokens * hidden);
+        let mut packed = packed.chunks_exact(hidden);
+        let mut mask = vec![0.0; places * hidden];
+        for (place, row) in mask.chunks_exact_mut(hidden).enumerate() {
+            if self.is_token(place)
+                && let Some(values) = packed.next()
+            {
+                row.copy_from_slice(values);
+            }
+        }
+        x.mul(&Tensor::from_vec(mask, (places, hidden), self.device)?)
+    }
+
+    /// The mask of a block's attention probabilities, `(rows, heads, width, width)`.
+    fn probability_mask(&self, step: StepDropout, layer: usize) -> Result<Tensor> {
+        let (rows, heads, width) = (self.lengths.len(), self.config.num_attention_heads, self.width);
+        let squares: usize = self.lengths.iter().map(|length| (*length as usize).pow(2)).sum();
+        let packed = keep_mask(step, Site::Probabilities(layer), heads * squares);
+        let mut mask = vec![0.0; rows * heads * width * width];
+        let mut from = 0;
+        for (row, length) in self.lengths.iter().map(|length| *length as usize).enumerate() {
+            for head in 0..heads {
+                for query in 0..length {
+                    let to = ((row * heads + head) * width + query) * width;
+                    mask[to..to + length].copy_from_slice(&packed[from..from + length]);
+                    from += length;
+                }
+            }
+        }
+        Tensor::from_vec(mask, (rows, heads, width, width), self.device)
+    }
+}
+
+fn keep_mask(step: StepDropout, site: Site, length: usize) -> Vec<f32> {
+    let mut keep = Vec::new();
+    step.fill(site, length, &mut keep);
+    keep.iter().map(|keep| f32::from(*keep) * step.dropout.scale()).collect()
+}
+
+fn mlp(config: &MlpConfig, weights: &Weights, values: &[f32], device: &Device) -> Result<Tensor> {
+    let layers = config.layers.len() - 1;
+    let mut x = Tensor::from_slice(values, (values.len() / config.layers[0], config.layers[0]), device)?;
+    for layer in 0..layers {
+        let weight = get(weights, &format!("layers.{layer:02}.matrix"))?;
+        x = x.matmul(&weight.t()?)?.broadcast_add(get(weights, &format!("layers.{layer:02}.offset"))?)?;
+        if layer + 1 < layers {
+            x = x.relu()?;
+        }
+    }
+    Ok(x)
+}
+
+fn linear(weights: &Weights, x: &Tensor, name: &str) -> Result<Tensor> {
+    let weight = get(weights, &format!("{name}.weight"))?;
+    x.matmul(&weight.t()?)?.broadcast_add(get(weights, &format!("{name}.bias"))?)
+}
+
+fn get<'a>(weights: &'a Weights, name: &str) -> Result<&'a Tensor> {
+    weights.get(name).ok_or_else(|| candle_core::Error::Msg(format!("no parameter tensor named {name}")))
+}

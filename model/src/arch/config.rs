@@ -1,0 +1,256 @@
+//! What a model is made of, as written in a charter or a configuration file.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::ops::activation::Activation;
+
+/// Parameters a model may have; a charter that asks for more is refused before anything is allocated.
+pub const PARAMETERS_MAX: u64 = 4_000_000_000;
+
+/// An architecture and its sizes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum ArchConfig {
+    /// A BERT-compatible transformer encoder.
+    Encoder(EncoderConfig),
+    /// Linear layers with ReLU between them.
+    Mlp(MlpConfig),
+}
+
+/// Sizes of a BERT-compatible encoder; the names are those of a Hugging Face `config.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EncoderConfig {
+    /// Entries of the token table.
+    pub vocab_size: usize,
+    /// Features per token.
+    pub hidden_size: usize,
+    /// Transformer blocks.
+    pub num_hidden_layers: usize,
+    /// Attention heads; divides `hidden_size`.
+    pub num_attention_heads: usize,
+    /// Features between the two linear layers of a block.
+    pub intermediate_size: usize,
+    /// Longest sequence.
+    #[serde(default = "default_positions")]
+    pub max_position_embeddings: usize,
+    /// Entries of the segment table; only entry 0 is used.
+    #[serde(default = "default_types")]
+    pub type_vocab_size: usize,
+    /// ε of the layer normalisations.
+    #[serde(default = "default_epsilon")]
+    pub layer_norm_eps: f64,
+    /// Activation between the two linear layers of a block.
+    #[serde(default = "default_activation")]
+    pub hidden_act: Activation,
+    /// Probability of dropping a value while training, at every place BERT does; 0 drops nothing.
+    #[serde(default)]
+    pub dropout: f64,
+}
+
+/// Sizes of a multilayer perceptron.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MlpConfig {
+    /// Features in, hidden sizes, classes out, for example `[784, 256, 128, 10]`.
+    pub layers: Vec<usize>,
+}
+
+/// What a model puts out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Head {
+    /// One label per token.
+    Tagging {
+        /// Labels.
+        labels: usize,
+    },
+    /// One label per row.
+    Classification {
+        /// Labels.
+        labels: usize,
+    },
+}
+
+impl Head {
+    /// Labels of one output.
+    pub fn labels(&self) -> usize {
+        match self {
+            Self::Tagging { labels } | Self::Classification { labels } => *labels,
+        }
+    }
+}
+
+fn default_positions() -> usize {
+    512
+}
+
+fn default_types() -> usize {
+    2
+}
+
+fn default_epsilon() -> f64 {
+    1e-12
+}
+
+fn default_activation() -> Activation {
+    Activation::Gelu
+}
+
+impl ArchConfig {
+    /// Checks every size, and that the head fits.
+    pub fn validate(&self, head: &Head) -> Result<()> {
+        bounded("head.labels", head.labels(), 1, 1 << 20)?;
+        match self {
+            Self::Encoder(config) => config.validate(),
+            Self::Mlp(config) => config.validate(head),
+        }
+    }
+}
+
+impl EncoderConfig {
+    /// A small encoder that trains in minutes on two cores: 4 layers of 128, 4 heads.
+    pub fn small(vocab_size: usize) -> Self {
+        Self {
+            vocab_size,
+            hidden_size: 128,
+            num_hidden_layers: 4,
+            num_attention_heads: 4,
+            intermediate_size: 512,
+            max_position_embeddings: 128,
+            type_vocab_size: default_types(),
+            layer_norm_eps: default_epsilon(),
+            hidden_act: default_activation(),
+            dropout: 0.0,
+        }
+    }
+
+    /// The sizes of MiniLM-L6-H384.
+    pub fn minilm(vocab_size: usize) -> Self {
+        Self {
+            hidden_size: 384,
+            num_hidden_layers: 6,
+            num_attention_heads: 12,
+            intermediate_size: 1536,
+            max_position_embeddings: 512,
+            ..Self::small(vocab_size)
+        }
+    }
+
+    fn validate(&self) -> Result<()> {
+        bounded("vocab_size", self.vocab_size, 1, 4 << 20)?;
+        bounded("hidden_size", self.hidden_size, 1, 1 << 14)?;
+        bounded("num_hidden_layers", self.num_hidden_layers, 1, 256)?;
+        bounded("num_attention_heads", self.num_attention_heads, 1, 256)?;
+        bounded("intermediate_size", self.intermediate_size, 1, 1 << 16)?;
+        bounded("max_position_embeddings", self.max_position_embeddings, 1, 1 << 16)?;
+        bounded("type_vocab_size", self.type_vocab_size, 1, 1 << 10)?;
+        if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
+            let reason = format!(
+                "expected a divisor of hidden_size {}, found {}",
+                self.hidden_size, self.num_attention_heads
+            );
+            return Err(Error::config("num_attention_heads", reason));
+        }
+        if !(self.layer_norm_eps > 0.0 && self.layer_norm_eps < 1.0) {
+            let reason = format!("expected a number between 0 and 1, found {}", self.layer_norm_eps);
+            return Err(Error::config("layer_norm_eps", reason));
+        }
+        if !(0.0..=0.9).contains(&self.dropout) {
+            return Err(Error::config(
+                "dropout",
+                format!("expected a number from 0 to 0.9, found {}", self.dropout),
+            ));
+        }
+        let (hidden, inner) = (self.hidden_size as u64, self.intermediate_size as u64);
+        let block = 4 * hidden * hidden + 2 * hidden * inner;
+        let tables = (self.vocab_size + self.max_position_embeddings + self.type_vocab_size) as u64 * hidden;
+        limited(block * self.num_hidden_layers as u64 + tables)
+    }
+}
+
+impl MlpConfig {
+    fn validate(&self, head: &Head) -> Result<()> {
+        bounded("layers (count)", self.layers.len(), 2, 65)?;
+        for size in &self.layers {
+            bounded("layers", *size, 1, 1 << 20)?;
+        }
+        limited(self.layers.windows(2).map(|pair| pair[0] as u64 * pair[1] as u64).sum())?;
+        let outputs = self.layers.last().copied().unwrap_or(0);
+        match head {
+            Head::Classification { labels } if *labels == outputs => Ok(()),
+            Head::Classification { labels } => Err(Error::config(
+                "layers",
+                format!("expected {labels} outputs, one per label, found {outputs}"),
+            )),
+            Head::Tagging { .. } => Err(Error::config(
+                "head",
+                "expected classification for an mlp, found tagging: use an encoder to tag tokens",
+            )),
+        }
+    }
+}
+
+fn bounded(name: &str, value: usize, least: usize, most: usize) -> Result<()> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    Err(Error::config(name, format!("expected {least} to {most}, found {value}")))
+}
+
+fn limited(parameters: u64) -> Result<()> {
+    if parameters <= PARAMETERS_MAX {
+        return Ok(());
+    }
+    Err(Error::config(
+        "arch",
+        format!("expected at most {PARAMETERS_MAX} parameters, found about {parameters}"),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_is_read_by_its_kind_and_unknown_keys_are_refused() {
+        let text = r#"{"kind":"encoder","vocab_size":100,"hidden_size":8,"num_hidden_layers":1,
+            "num_attention_heads":2,"intermediate_size":16}"#;
+        let arch: ArchConfig = serde_json::from_str(text).unwrap();
+        assert!(
+            matches!(&arch, ArchConfig::Encoder(c) if c.hidden_act == Activation::Gelu && c.type_vocab_size == 2)
+        );
+        assert_eq!(serde_json::from_str::<ArchConfig>(&serde_json::to_string(&arch).unwrap()).unwrap(), arch);
+        let wrong = text.replace("vocab_size", "vocabulary");
+        assert!(serde_json::from_str::<ArchConfig>(&wrong).is_err());
+        let extra = text.replace("\"vocab_size\"", "\"colour\":1,\"vocab_size\"");
+        assert!(serde_json::from_str::<ArchConfig>(&extra).unwrap_err().to_string().contains("colour"));
+    }
+
+    #[test]
+    fn sizes_that_cannot_work_are_refused_with_the_name_of_the_setting() {
+        let tag = Head::Tagging { labels: 3 };
+        let good = EncoderConfig::small(50);
+        let cases: [(&str, fn(&mut EncoderConfig)); 7] = [
+            ("num_attention_heads", |c| c.num_attention_heads = 3),
+            ("vocab_size", |c| c.vocab_size = 0),
+            ("hidden_size", |c| c.hidden_size = usize::MAX),
+            ("layer_norm_eps", |c| c.layer_norm_eps = f64::NAN),
+            ("dropout", |c| c.dropout = 1.0),
+            ("num_hidden_layers", |c| c.num_hidden_layers = 0),
+            ("arch", |c| (c.hidden_size, c.num_hidden_layers) = (1 << 14, 256)),
+        ];
+        assert!(ArchConfig::Encoder(good.clone()).validate(&tag).is_ok());
+        for (name, spoil) in cases {
+            let mut config = good.clone();
+            spoil(&mut config);
+            let error = ArchConfig::Encoder(config).validate(&tag).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("setting {name}:")), "{error}");
+        }
+        let mlp = ArchConfig::Mlp(MlpConfig { layers: vec![4, 3] });
+        assert!(mlp.validate(&tag).is_err());
+        assert!(mlp.validate(&Head::Classification { labels: 2 }).is_err());
+        assert!(mlp.validate(&Head::Classification { labels: 3 }).is_ok());
+    }
+}

@@ -1,0 +1,21 @@
+//! Architectures: what a model computes, forward and backward.
+//!
+//! Each architecture exists twice. The explicit one calls the kernels of `ops` on one flat parameter buffer and is
+//! what trains on a processor. The composed one says the same in differentiable candle operations; it serves CUDA and
+//! Metal and is the reference the explicit one is tested against. A unit (embedding, block, head) is one file.
+//! Nothing here knows files, optimizers or data sets.
+//!
+//! candle's ready-made layer normalisation, last-dimension softmax and rotary embedding have no backward pass and say
+//! nothing about it. Do not use them here.
+
+pub mod block;
+pub mod composed;
+pub mod config;
+pub mod embed;
+pub mod encoder;
+pub mod head;
+pub mod input;
+pub mod masks;
+pub mod mlp;
+pub mod network;
+pub mod slot;

@@ -1,0 +1,44 @@
+//! What the session asks of whatever computes.
+
+use crate::arch::input::Input;
+use crate::arch::slot::Slots;
+use crate::error::Result;
+use crate::ops::loss::CrossEntropy;
+use crate::seed::Seed;
+use crate::train::optimizer::{OptimizerConfig, OptimizerState};
+
+/// A model on one device: parameters, gradient and optimizer state.
+///
+/// Vectors that come in or go out are in the flat order of [`Slots`] and have its total length; the session checks
+/// lengths and finiteness. Nothing changes the parameters but [`Engine::write`] and [`Engine::apply`].
+pub trait Engine: Send {
+    /// Names, shapes and places of the parameters.
+    fn slots(&self) -> &Slots;
+
+    /// Copies the parameters out.
+    fn read(&self, flat: &mut [f32]) -> Result<()>;
+
+    /// Replaces the parameters.
+    fn write(&mut self, flat: &[f32]) -> Result<()>;
+
+    /// Computes loss and gradient of one batch; the gradient stays inside. `targets` has one entry per output.
+    fn gradient(&mut self, input: Input<'_>, targets: &[i32], seed: &Seed) -> Result<CrossEntropy>;
+
+    /// The Euclidean norm of the gradient held inside; not finite if any element is not.
+    fn gradient_norm(&self) -> Result<f64>;
+
+    /// Copies the gradient held inside out.
+    fn read_gradient(&self, flat: &mut [f32]) -> Result<()>;
+
+    /// Takes one optimizer step with the gradient held inside, multiplied by `scale`.
+    fn apply(&mut self, config: &OptimizerConfig, rate: f64, scale: f32) -> Result<()>;
+
+    /// Copies `(outputs, labels)` logits to the start of `logits`, which grows as needed; returns the outputs.
+    fn logits(&mut self, input: Input<'_>, logits: &mut Vec<f32>) -> Result<usize>;
+
+    /// The optimizer's memory.
+    fn optimizer_state(&self) -> Result<OptimizerState>;
+
+    /// Replaces the optimizer's memory by one that was checked to fit.
+    fn restore_optimizer(&mut self, state: &OptimizerState) -> Result<()>;
+}

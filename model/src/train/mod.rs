@@ -1,0 +1,10 @@
+//! Training: engines, optimizers, schedules, and the checks around a step.
+//!
+//! An engine holds parameters and computes gradients on one kind of device; everything that decides (whether a step
+//! counts, how far it is clipped, at which rate) stands above the engines and is shared by them.
+
+pub mod composed;
+pub mod engine;
+pub mod explicit;
+pub mod optimizer;
+pub mod schedule;

@@ -1,0 +1,184 @@
+//! The explicit engine against candle's automatic differentiation: same weights, same batch, same loss and gradients.
+
+use candle_core::Device;
+use model::arch::config::{ArchConfig, EncoderConfig, Head, MlpConfig};
+use model::arch::input::Input;
+use model::ops::activation::Activation;
+use model::seed::Seed;
+use model::train::composed::ComposedEngine;
+use model::train::engine::Engine;
+use model::train::explicit::ExplicitEngine;
+use model::train::optimizer::OptimizerConfig;
+
+fn encoder(dropout: f64, hidden_act: Activation) -> ArchConfig {
+    ArchConfig::Encoder(EncoderConfig {
+        vocab_size: 50,
+        hidden_size: 24,
+        num_hidden_layers: 3,
+        num_attention_heads: 4,
+        intermediate_size: 40,
+        max_position_embeddings: 16,
+        type_vocab_size: 2,
+        layer_norm_eps: 1e-12,
+        hidden_act,
+        dropout,
+    })
+}
+
+/// Weights away from their start, so that no bias is zero and attention is not flat, but nothing saturates.
+fn weights(engine: &dyn Engine, seed: &Seed) -> Vec<f32> {
+    let mut flat = engine.slots().initial(seed);
+    let mut rng = seed.fork("noise").rng();
+    for value in &mut flat {
+        *value += 0.1 * model::seed::normal(&mut rng) as f32;
+    }
+    flat
+}
+
+/// Largest difference relative to the root mean square of the reference.
+fn distance(ours: &[f32], reference: &[f32]) -> f64 {
+    assert_eq!(ours.len(), reference.len());
+    let square: f64 = reference.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>() / reference.len() as f64;
+    let largest = ours.iter().zip(reference).map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max);
+    largest / square.sqrt().max(1e-8)
+}
+
+fn compare(arch: &ArchConfig, head: Head, input: Input<'_>, targets: &[i32]) {
+    let seed = Seed::from_u64(11);
+    let mut explicit = ExplicitEngine::new(arch, &head).unwrap();
+    let mut composed = ComposedEngine::new(arch, &head, Device::Cpu).unwrap();
+    let flat = weights(&explicit, &seed);
+    let total = flat.len();
+    explicit.write(&flat).unwrap();
+    composed.write(&flat).unwrap();
+
+    let (mut ours, mut reference) = (Vec::new(), Vec::new());
+    let outputs = explicit.logits(input, &mut ours).unwrap();
+    assert_eq!(outputs, composed.logits(input, &mut reference).unwrap());
+    assert_eq!(outputs, targets.len());
+    let error = distance(&ours[..outputs * head.labels()], &reference);
+    assert!(error < 1e-4, "logits differ by {error}");
+
+    for step in 0..3 {
+        let step_seed = seed.fork_index(step);
+        let loss = explicit.gradient(input, targets, &step_seed).unwrap();
+        let expected = composed.gradient(input, targets, &step_seed).unwrap();
+        assert_eq!(loss.counted, expected.counted);
+        assert!((loss.loss - expected.loss).abs() < 1e-5 * expected.loss.abs(), "{loss:?} {expected:?}");
+        let norms = (explicit.gradient_norm().unwrap(), composed.gradient_norm().unwrap());
+        assert!((norms.0 - norms.1).abs() < 1e-4 * norms.1, "{norms:?}");
+        let (mut ours, mut reference) = (vec![0.0; total], vec![0.0; total]);
+        explicit.read_gradient(&mut ours).unwrap();
+        composed.read_gradient(&mut reference).unwrap();
+        for slot in explicit.slots().by_name() {
+            if slot.name.ends_with("attention.self.key.bias") {
+                // The true gradient is 0 and both hold rounding only.
+                continue;
+            }
+            let range = slot.flat..slot.flat + slot.range.len();
+            let error = distance(&ours[range.clone()], &reference[range]);
+            // candle's GELU derivative has six-digit constants; sums here are single precision over at most 40 tokens.
+            assert!(error < 5e-4, "step {step}: gradient of {} differs by {error}", slot.name);
+        }
+        let optimizer = OptimizerConfig::default();
+        explicit.apply(&optimizer, 1e-3, 0.7).unwrap();
+        composed.apply(&optimizer, 1e-3, 0.7).unwrap();
+        // AdamW's first steps are the sign of the gradient, which rounding may flip where it is nearly 0: go on from
+        // the same weights.
+        explicit.read(&mut ours).unwrap();
+        composed.read(&mut reference).unwrap();
+        let close = ours.iter().zip(&reference).filter(|(a, b)| (*a - *b).abs() < 1e-5).count();
+        assert!(
+            close as f64 > 0.97 * total as f64,
+            "only {close} of {total} parameters agree after step {step}"
+        );
+        composed.write(&ours).unwrap();
+    }
+}
+
+const LENGTHS: [u32; 5] = [7, 1, 16, 4, 9];
+
+fn tokens() -> Vec<u32> {
+    (0..5 * 16).map(|k| (k * 29 + 3) % 50).collect()
+}
+
+fn tags() -> Vec<i32> {
+    (0..37).map(|k| if k % 5 == 2 { -100 } else { k * 7 % 6 }).collect()
+}
+
+#[test]
+fn tagging_gradients_agree_with_automatic_differentiation() {
+    let ids = tokens();
+    let input = Input::Tokens { ids: &ids, lengths: &LENGTHS, width: 16 };
+    for activation in [Activation::Gelu, Activation::GeluTanh, Activation::Relu] {
+        compare(&encoder(0.0, activation), Head::Tagging { labels: 6 }, input, &tags());
+    }
+}
+
+#[test]
+fn tagging_gradients_agree_with_dropout_at_every_place() {
+    let ids = tokens();
+    let input = Input::Tokens { ids: &ids, lengths: &LENGTHS, width: 16 };
+    compare(&encoder(0.2, Activation::Gelu), Head::Tagging { labels: 6 }, input, &tags());
+}
+
+#[test]
+fn classification_gradients_agree_through_the_pooler() {
+    let ids = tokens();
+    let input = Input::Tokens { ids: &ids, lengths: &LENGTHS, width: 16 };
+    for dropout in [0.0, 0.2] {
+        compare(
+            &encoder(dropout, Activation::Gelu),
+            Head::Classification { labels: 3 },
+            input,
+            &[0, 2, -100, 1, 1],
+        );
+    }
+}
+
+#[test]
+fn perceptron_gradients_agree() {
+    let values: Vec<f32> = (0..50 * 12).map(|k| ((k * 37) % 101) as f32 / 50.0 - 1.0).collect();
+    let input = Input::Dense { values: &values, width: 12 };
+    let targets: Vec<i32> = (0..50).map(|k| k * 3 % 5).collect();
+    let arch = ArchConfig::Mlp(MlpConfig { layers: vec![12, 40, 33, 5] });
+    compare(&arch, Head::Classification { labels: 5 }, input, &targets);
+}
+
+#[test]
+fn both_engines_follow_every_optimizer_alike() {
+    let values: Vec<f32> = (0..20 * 4).map(|k| ((k * 37) % 101) as f32 / 50.0 - 1.0).collect();
+    let input = Input::Dense { values: &values, width: 4 };
+    let targets: Vec<i32> = (0..20).map(|k| k * 3 % 5).collect();
+    let arch = ArchConfig::Mlp(MlpConfig { layers: vec![4, 8, 5] });
+    let head = Head::Classification { labels: 5 };
+    for optimizer in [
+        OptimizerConfig::Adamw { beta1: 0.8, beta2: 0.95, epsilon: 1e-3, weight_decay: 0.1 },
+        OptimizerConfig::plain(),
+        OptimizerConfig::nesterov(0.9),
+        OptimizerConfig::Sgd { momentum: 0.5, nesterov: false, weight_decay: 0.1 },
+    ] {
+        let mut explicit = ExplicitEngine::new(&arch, &head).unwrap();
+        let mut composed = ComposedEngine::new(&arch, &head, Device::Cpu).unwrap();
+        let flat = weights(&explicit, &Seed::from_u64(2));
+        explicit.write(&flat).unwrap();
+        composed.write(&flat).unwrap();
+        for step in 0..5 {
+            let seed = Seed::from_u64(step);
+            explicit.gradient(input, &targets, &seed).unwrap();
+            composed.gradient(input, &targets, &seed).unwrap();
+            explicit.apply(&optimizer, 0.05, 0.9).unwrap();
+            composed.apply(&optimizer, 0.05, 0.9).unwrap();
+        }
+        let (mut ours, mut reference) = (flat.clone(), flat.clone());
+        explicit.read(&mut ours).unwrap();
+        composed.read(&mut reference).unwrap();
+        assert!(distance(&ours, &reference) < 1e-4, "{optimizer:?}");
+        assert!(distance(&ours, &flat) > 1e-2, "{optimizer:?} moved nothing");
+        let (a, b) = (explicit.optimizer_state().unwrap(), composed.optimizer_state().unwrap());
+        assert_eq!((a.step, a.first.len(), a.second.len()), (b.step, b.first.len(), b.second.len()));
+        if !a.first.is_empty() {
+            assert!(distance(&a.first, &b.first) < 1e-4);
+        }
+    }
+}
