@@ -5,6 +5,7 @@
 //!
 //! Floors, from the ground up: [`telemetry`]; [`store`]; [`config`]; [`cli`].
 
+pub mod cli;
 pub mod config;
 pub mod store;
 pub mod telemetry;

@@ -13,7 +13,7 @@ use protocol::id::PeerId;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::store::disk::{private_dir_builder, private_file_options};
+use crate::store::disk::{Disk, RealDisk, private_dir_builder, private_file_options};
 use crate::telemetry::process::effective_user;
 
 /// Name of the file in the node's directory.
@@ -121,21 +121,27 @@ impl Identity {
             private_dir_builder().recursive(true).create(dir).map_err(io("create folder", dir))?;
         }
         guard_parent(dir)?;
-        let mut file = match private_file_options().write(true).create_new(true).open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(KeyError::Exists(path)),
-            other => other.map_err(io("create", &path))?,
+        self.write_new(&path)?;
+        Ok(path)
+    }
+
+    /// Writes the identity to a new private file in a folder that exists, as for a backup. Never overwrites.
+    pub fn write_new(&self, path: &Path) -> Result<(), KeyError> {
+        let mut file = match private_file_options().write(true).create_new(true).open(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(KeyError::Exists(path.into()));
+            }
+            other => other.map_err(io("create", path))?,
         };
         let text = self.to_text();
         let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
         if let Err(source) = written {
             // Half an identity would block the next try.
-            drop(fs::remove_file(&path));
-            return Err(KeyError::Io { what: "write", path, source });
+            drop(fs::remove_file(path));
+            return Err(KeyError::Io { what: "write", path: path.into(), source });
         }
-        if cfg!(unix) {
-            File::open(dir).and_then(|d| d.sync_all()).map_err(io("sync folder", dir))?;
-        }
-        Ok(path)
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        RealDisk.sync_dir(folder).map_err(io("sync folder", folder))
     }
 
     /// Reads `dir/identity.key`, refusing it when anybody else could have read or replaced it.

@@ -1,0 +1,147 @@
+//! `starling data check`: what is in a data set, before anything is trained on it.
+//!
+//! It shows counts, labels and the place of every bad row, never the text of a row: the data may be private.
+
+use std::path::{Path, PathBuf};
+
+use model::data::load::{self, DataFiles};
+use model::data::report::DataReport;
+use model::data::schema::{Schema, TaskKind};
+use serde::Serialize;
+
+use crate::cli::output::{CliError, ExitCode, Output};
+
+/// Looks at data before training.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum Command {
+    /// Reads a file or folder and reports what is good, bad and odd in it
+    Check(CheckArgs),
+}
+
+/// What to look at.
+#[derive(Clone, Debug, clap::Args)]
+pub struct CheckArgs {
+    /// A data file, or a folder with train, dev and test files
+    path: PathBuf,
+    /// What the data is for; guessed from the file names when absent
+    #[arg(long, value_enum, conflicts_with = "schema")]
+    task: Option<Task>,
+    /// TOML file with task, labels, columns, scheme
+    #[arg(long, value_name = "FILE")]
+    schema: Option<PathBuf>,
+}
+
+/// What data is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Task {
+    /// A tag for every word
+    Tagging,
+    /// A label for every text
+    Classify,
+}
+
+#[derive(Serialize)]
+struct Checked {
+    path: PathBuf,
+    task: TaskKind,
+    is_usable: bool,
+    reports: Vec<DataReport>,
+}
+
+/// Runs the command.
+pub fn run(command: &Command, output: &Output) -> Result<(), CliError> {
+    match command {
+        Command::Check(args) => check(args, output),
+    }
+}
+
+fn check(args: &CheckArgs, output: &Output) -> Result<(), CliError> {
+    let wrong = |e: model::error::Error| {
+        CliError::new(ExitCode::Data, format!("{} cannot be read", args.path.display()), e, "")
+    };
+    let files = load::find(&args.path).map_err(wrong)?;
+    let schema = schema(args, &files)?;
+    let mut reports = Vec::new();
+    for file in [&files.train, &files.dev, &files.test].into_iter().flatten() {
+        reports.push(report(file, &schema).map_err(wrong)?);
+    }
+    // Read together, the parts also tell of examples that stand in two of them.
+    if reports.iter().all(|r| r.refused.is_none()) {
+        reports = match schema.task {
+            TaskKind::Tagging => load::load_tagging_parts(&args.path, &schema).map(|p| p.reports),
+            TaskKind::Classify => load::load_text_parts(&args.path, &schema).map(|p| p.reports),
+        }
+        .map_err(wrong)?;
+    }
+    let is_usable =
+        reports.iter().all(|r| r.refused.is_none()) && reports.first().is_some_and(|r| r.good > 0);
+    let checked = Checked { path: args.path.clone(), task: schema.task, is_usable, reports };
+    let print = |to: &mut dyn std::io::Write| checked.reports.iter().try_for_each(|r| writeln!(to, "{r}"));
+    if is_usable {
+        return output.done(&checked, |to| {
+            print(to)?;
+            writeln!(to, "usable  next: set node.data = \"{}\" in starling.toml", args.path.display())
+        });
+    }
+    output.text(print)?;
+    let why =
+        checked.reports.iter().filter_map(|r| r.refused.clone()).next().unwrap_or("no usable row".into());
+    let remedy = "mend the rows named above, or state columns and labels with --schema";
+    Err(CliError::new(ExitCode::Data, format!("{} cannot be trained on", args.path.display()), why, remedy)
+        .with_details(&checked))
+}
+
+fn report(file: &Path, schema: &Schema) -> Result<DataReport, model::error::Error> {
+    match schema.task {
+        TaskKind::Tagging => load::examine_tagging(file, schema).map(|l| l.report),
+        TaskKind::Classify => load::examine_texts(file, schema).map(|l| l.report),
+    }
+}
+
+fn schema(args: &CheckArgs, files: &DataFiles) -> Result<Schema, CliError> {
+    let Some(path) = &args.schema else {
+        let task = match args.task {
+            Some(Task::Tagging) => TaskKind::Tagging,
+            Some(Task::Classify) => TaskKind::Classify,
+            None => guess(files),
+        };
+        return Ok(Schema::new(task));
+    };
+    let wrong = |why: String| {
+        CliError::new(
+            ExitCode::Config,
+            format!("{} is no schema", path.display()),
+            why,
+            "keys are task, labels, columns, scheme, bad_share_max",
+        )
+    };
+    let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
+    let schema: Schema = toml::from_str(&text).map_err(|e| wrong(e.to_string()))?;
+    schema.check().map_err(|e| wrong(e.to_string()))?;
+    Ok(schema)
+}
+
+/// Tables with commas or tabs hold texts with labels; columns of words hold tags; JSON lines say it by their keys.
+fn guess(files: &DataFiles) -> TaskKind {
+    let first = [&files.train, &files.dev, &files.test].into_iter().flatten().next();
+    let extension =
+        first.and_then(|f| f.extension()).map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
+    match extension.as_str() {
+        "csv" | "tsv" => TaskKind::Classify,
+        "jsonl" | "json" => {
+            first.and_then(|f| has_text_key(f)).map_or(TaskKind::Tagging, |_| TaskKind::Classify)
+        }
+        _ => TaskKind::Tagging,
+    }
+}
+
+/// Whether the first line of a JSON-lines file is an object with the key `text`.
+fn has_text_key(file: &Path) -> Option<()> {
+    use std::io::{BufRead, Read};
+    let mut line = Vec::new();
+    std::io::BufReader::new(std::fs::File::open(file).ok()?)
+        .take(1 << 20)
+        .read_until(b'\n', &mut line)
+        .ok()?;
+    serde_json::from_slice::<serde_json::Value>(&line).ok()?.get("text").map(|_| ())
+}

@@ -1,0 +1,84 @@
+//! `starling key show` and `starling key export`: the node's identity for people and for backups.
+//!
+//! The secret goes to a private file only: never to the screen, never through a flag.
+
+use std::path::PathBuf;
+
+use libp2p::identity::{PublicKey, ed25519};
+use serde_json::json;
+
+use crate::cli::output::{CliError, Output};
+use crate::cli::place::Place;
+use crate::store::keys::{IDENTITY_FILE, Identity};
+
+/// Shows or backs up the node's identity.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Clone, Debug, clap::Subcommand)]
+enum Command {
+    /// Shows the public key
+    Show {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Writes a backup of the secret key to a new private file
+    Export {
+        #[command(flatten)]
+        place: Place,
+        /// File to make; never overwritten
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+}
+
+/// Runs the command.
+pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
+    match &args.command {
+        Command::Show { place } => show(place, output),
+        Command::Export { place, out } => export(place, out, output),
+    }
+}
+
+fn show(place: &Place, output: &Output) -> Result<(), CliError> {
+    let dir = place.state_dir();
+    let identity = Identity::load(&dir)?;
+    let (peer, address_name) = (identity.peer().to_string(), address_name(&identity)?);
+    let path = dir.join(IDENTITY_FILE);
+    output.done(&json!({ "peer_id": peer, "address_name": address_name, "identity": path }), |to| {
+        writeln!(to, "peer          {peer}")?;
+        writeln!(to, "in addresses  /p2p/{address_name}")?;
+        writeln!(to, "file          {}", path.display())?;
+        writeln!(
+            to,
+            "next          give the first line to the founders of a charter; they list it as a member"
+        )
+    })
+}
+
+fn export(place: &Place, out: &std::path::Path, output: &Output) -> Result<(), CliError> {
+    let identity = Identity::load(&place.state_dir())?;
+    identity.write_new(out)?;
+    let peer = identity.peer().to_string();
+    output.done(&json!({ "peer_id": peer, "file": out }), |to| {
+        writeln!(to, "wrote  {}", out.display())?;
+        writeln!(
+            to,
+            "Two nodes with one identity are taken for a cheat: never start a copy while the first one runs."
+        )?;
+        writeln!(
+            to,
+            "next   keep it off this machine; to restore, put it back as {IDENTITY_FILE} with mode 0600"
+        )
+    })
+}
+
+/// The name of this key inside network addresses.
+fn address_name(identity: &Identity) -> Result<String, CliError> {
+    let key = ed25519::PublicKey::try_from_bytes(&identity.peer().0)
+        .map_err(|e| CliError::failed("the public key has no network name", e))?;
+    Ok(PublicKey::from(key).to_peer_id().to_string())
+}
