@@ -12,6 +12,9 @@ use crate::wire::choice::Codec;
 pub const SHARD_BYTES_AIM: usize = 1 << 20;
 /// Every boundary is a multiple of this many elements: whole blocks of every codec.
 pub const CUT_ELEMENTS: usize = 64;
+/// Most elements of a shard, whatever the codec. A run keeps the cut of its training codec in settle steps too, where
+/// the same range may be encoded at 32 bits.
+const SHARD_ELEMENTS_MAX: usize = SHARD_BYTES_MAX / 4;
 
 const _: () = assert!(SHARD_BYTES_AIM <= SHARD_BYTES_MAX, "a shard keeps its cap");
 
@@ -36,7 +39,8 @@ pub fn cut(len: usize, codec: Codec) -> Vec<Range<usize>> {
 /// Number of shards [`cut`] gives, without cutting.
 pub fn count(len: usize, codec: Codec) -> usize {
     let blocks = len.div_ceil(CUT_ELEMENTS);
-    let blocks_per_shard = SHARD_BYTES_AIM / codec.encoded_bytes(CUT_ELEMENTS);
+    let blocks_per_shard =
+        (SHARD_BYTES_AIM / codec.encoded_bytes(CUT_ELEMENTS)).min(SHARD_ELEMENTS_MAX / CUT_ELEMENTS);
     blocks.div_ceil(blocks_per_shard).max(SHARDS_MIN).min(blocks)
 }
 
