@@ -1,0 +1,239 @@
+//! Charters, certificates, revocations and rotations against the checks that open them.
+
+use protocol::codec::encode;
+use protocol::crypto::keys::Keypair;
+use protocol::crypto::signed::Domain;
+use protocol::id::{Hash, PeerId, RunId};
+use protocol::limits::{FOUNDERS_MAX, LABELS_MAX, NAME_BYTES_MAX, PULLS_MAX, REVOKED_MAX, TEXT_BYTES_MAX};
+use protocol::time::UnixSeconds;
+use protocol::wire::certificate::{Certificate, CredentialError, Revocation, Rotation};
+use protocol::wire::charter::{Admission, Charter, CharterError, Member, SignedCharter};
+use protocol::wire::choice::Codec;
+use protocol::wire::sealed::{CoSigned, Sealed};
+
+use crate::fixture::{
+    certificate, charter, closed, cosigned, keys, revocation, rotation, run, run_id, signed,
+};
+
+fn changed(change: impl FnOnce(&mut Charter)) -> Charter {
+    let mut charter = charter(closed());
+    change(&mut charter);
+    charter
+}
+
+/// Opens a charter as it would arrive, signed by founders 1 and 2 whatever it says.
+fn arrives(charter: &Charter) -> Result<SignedCharter, CharterError> {
+    SignedCharter::open(&encode(&cosigned(CoSigned::unsigned(charter), Domain::Charter, &[1, 2])))
+}
+
+#[test]
+fn charters_that_make_no_sense_are_refused_with_the_field() {
+    type Row = (&'static str, Charter);
+    let rows: Vec<Row> = vec![
+        ("version", changed(|c| c.version = 0)),
+        ("run", changed(|c| c.version = 2)),
+        ("run", changed(|c| c.run = Some(run_id()))),
+        ("founders", changed(|c| c.founders.clear())),
+        ("founders", changed(|c| c.founders = vec![keys(1).peer(); 2])),
+        ("founders", changed(|c| c.founders.push(PeerId([0; 32])))),
+        ("founders", changed(|c| c.founders = many_keys(FOUNDERS_MAX + 1))),
+        ("threshold", changed(|c| c.threshold = 0)),
+        ("threshold", changed(|c| c.threshold = 4)),
+        ("model.parameters", changed(|c| c.model.parameters = 0)),
+        ("task.labels", changed(|c| c.task.labels = (0..=LABELS_MAX).map(|i| i.to_string()).collect())),
+        ("task.labels", changed(|c| c.task.labels = vec!["a".to_owned(), "a".to_owned()])),
+        ("train.rate", changed(|c| c.train.rate = f32::NAN)),
+        ("train.rate", changed(|c| c.train.rate = f32::INFINITY)),
+        ("train.rate", changed(|c| c.train.rate = 0.0)),
+        ("train.batch", changed(|c| c.train.batch = 0)),
+        ("train.clip", changed(|c| c.train.clip = -1.0)),
+        ("train.weight_decay", changed(|c| c.train.weight_decay = f32::NAN)),
+        ("train.decay_share", changed(|c| c.train.warmup_share = 0.9)),
+        ("schedule.outer_steps", changed(|c| c.schedule.outer_steps = 0)),
+        ("schedule.inner_steps", changed(|c| c.schedule.inner_steps = u32::MAX)),
+        ("schedule.patience_ms", changed(|c| c.schedule.patience_ms = u32::MAX)),
+        ("mixing.pulls", changed(|c| c.mixing.pulls = 0)),
+        ("mixing.pulls", changed(|c| c.mixing.pulls = PULLS_MAX as u32 + 1)),
+        ("mixing.byzantine", changed(|c| c.mixing.byzantine = 5)),
+        ("mixing.outer_momentum", changed(|c| c.mixing.outer_momentum = 1.0)),
+        ("mixing.outer_momentum", changed(|c| c.mixing.outer_momentum = f32::NAN)),
+        ("mixing.outer_rate", changed(|c| c.mixing.outer_rate = f32::NAN)),
+        ("mixing.staleness_max", changed(|c| c.mixing.staleness_max = 0)),
+        ("exchange.settle_codec", changed(|c| c.exchange.settle_codec = Codec::Int4)),
+        ("exchange.epsilon_max", changed(|c| c.exchange.epsilon_max = Some(f32::NAN))),
+        ("exchange", changed(|c| c.exchange.shards = false)),
+        ("admission.closed", changed(|c| c.admission = Admission::Closed(vec![]))),
+        ("admission.closed", changed(|c| c.admission = Admission::Closed(vec![member(4), member(4)]))),
+    ];
+    for (expected, charter) in rows {
+        match arrives(&charter) {
+            Err(CharterError::Field { field, .. }) => assert_eq!(field, expected),
+            other => panic!("{expected}: {other:?}"),
+        }
+    }
+    for charter in [
+        changed(|c| c.name = String::new()),
+        changed(|c| c.name = "x".repeat(NAME_BYTES_MAX + 1)),
+        changed(|c| c.purpose = "a\u{202e}b".to_owned()),
+        changed(|c| c.model.architecture = "x".repeat(TEXT_BYTES_MAX + 1)),
+        changed(|c| c.task.labels[1] = "\u{7}".to_owned()),
+    ] {
+        assert!(matches!(arrives(&charter), Err(CharterError::Text(_))));
+    }
+}
+
+fn member(i: u8) -> Member {
+    Member { peer: keys(i).peer(), organization: "x".to_owned() }
+}
+
+fn many_keys(count: usize) -> Vec<PeerId> {
+    (0..count as u64)
+        .map(|i| {
+            let mut secret = [0u8; 32];
+            secret[..8].copy_from_slice(&(i + 1_000).to_le_bytes());
+            Keypair::from_secret(secret).peer()
+        })
+        .collect()
+}
+
+#[test]
+fn a_charter_needs_the_threshold_of_distinct_founders() {
+    let opens = |sealed: CoSigned| SignedCharter::open(&encode(&sealed));
+    let unsigned = || CoSigned::unsigned(&charter(closed()));
+    let refused = |sealed, found| {
+        assert_eq!(opens(sealed).unwrap_err(), CharterError::Signatures { expected: 2, found });
+    };
+    refused(unsigned(), 0);
+    refused(cosigned(unsigned(), Domain::Charter, &[1]), 1);
+    refused(cosigned(unsigned(), Domain::Charter, &[1, 9]), 1);
+    refused(cosigned(unsigned(), Domain::Charter, &[8, 9]), 0);
+    refused(cosigned(unsigned(), Domain::Certificate, &[1, 2]), 0);
+    let mut doubled = cosigned(unsigned(), Domain::Charter, &[1]);
+    doubled.signatures.push(doubled.signatures[0]);
+    refused(doubled, 1);
+    let mut flooded = cosigned(unsigned(), Domain::Charter, &[1, 2]);
+    let filler = vec![flooded.signatures[0]; 1_000];
+    flooded.signatures.splice(0..0, filler);
+    assert!(
+        opens(flooded).is_err(),
+        "the second founder drowns among copies; a thousand are not all checked"
+    );
+    assert_eq!(opens(cosigned(unsigned(), Domain::Charter, &[2, 3])).map(|c| c.run()), Ok(run_id()));
+}
+
+/// Row 73.
+#[test]
+fn a_charter_is_replaced_only_by_a_newer_one_of_its_run_that_the_old_founders_signed() {
+    let current = run();
+    let next = |change: &dyn Fn(&mut Charter)| {
+        let mut charter = charter(closed());
+        charter.version = 2;
+        charter.run = Some(run_id());
+        change(&mut charter);
+        signed(&charter)
+    };
+    assert_eq!(next(&|_| ()).succeeds(&current), Ok(()));
+    let refused = |newer: SignedCharter, current: &SignedCharter| {
+        assert!(matches!(newer.succeeds(current), Err(CharterError::NotASuccessor(_))));
+    };
+    refused(run(), &next(&|_| ()));
+    refused(run(), &run());
+    refused(next(&|c| c.run = Some(RunId(Hash([1; 32])))), &current);
+    refused(next(&|c| c.model.layout = Hash([1; 32])), &current);
+    // Founders nobody knew take over: their own signatures do not count.
+    let coup = next(&|c| {
+        c.founders = vec![keys(1).peer(), keys(9).peer()];
+        c.threshold = 1;
+    });
+    assert_eq!(coup.succeeds(&current), Ok(()), "founders 1 and 2 signed it");
+    let mut alone = CoSigned::unsigned(coup.charter());
+    alone.sign(&keys(9), Domain::Charter);
+    let alone = SignedCharter::from_sealed(alone).unwrap();
+    assert_eq!(alone.succeeds(&current), Err(CharterError::Signatures { expected: 2, found: 0 }));
+}
+
+fn signed_certificate(change: impl FnOnce(&mut Certificate), signers: &[u8]) -> CoSigned {
+    let mut certificate = certificate(run_id());
+    change(&mut certificate);
+    cosigned(CoSigned::unsigned(&certificate), Domain::Certificate, signers)
+}
+
+#[test]
+fn certificates_that_do_not_hold_are_refused() {
+    let charter = charter(closed());
+    let opens = |sealed: &CoSigned| Certificate::open(sealed, &charter);
+    assert!(opens(&signed_certificate(|_| (), &[1, 2])).is_ok());
+    let refused = |sealed: &CoSigned| opens(sealed).unwrap_err();
+    let signatures = |found| CredentialError::Signatures { expected: 2, found };
+    assert_eq!(refused(&signed_certificate(|_| (), &[1])), signatures(1));
+    assert_eq!(refused(&signed_certificate(|_| (), &[6, 9])), signatures(0));
+    let other = signed_certificate(|c| c.run = RunId(Hash([1; 32])), &[1, 2]);
+    assert!(matches!(refused(&other), CredentialError::OtherRun { .. }));
+    let weak = signed_certificate(|c| c.peer = PeerId([0; 32]), &[1, 2]);
+    assert!(matches!(refused(&weak), CredentialError::Meaningless(_)));
+    let backwards = signed_certificate(|c| c.not_after = c.not_before, &[1, 2]);
+    assert!(matches!(refused(&backwards), CredentialError::Meaningless(_)));
+    let named = signed_certificate(|c| c.organization = "a\nb".to_owned(), &[1, 2]);
+    assert!(matches!(refused(&named), CredentialError::Text(_)));
+    let mut torn = signed_certificate(|_| (), &[1, 2]);
+    torn.body.pop();
+    assert!(matches!(refused(&torn), CredentialError::Codec(_)));
+    let holds = certificate(run_id());
+    assert!(!holds.holds(UnixSeconds(0)) && !holds.holds(holds.not_after) && holds.holds(holds.not_before));
+}
+
+#[test]
+fn revocations_that_do_not_hold_are_refused() {
+    let charter = charter(closed());
+    let opens = |change: &dyn Fn(&mut Revocation), signers: &[u8]| {
+        let mut list = revocation();
+        change(&mut list);
+        Revocation::open(&cosigned(CoSigned::unsigned(&list), Domain::Revocation, signers), &charter)
+    };
+    assert!(opens(&|_| (), &[1, 2]).is_ok());
+    assert_eq!(opens(&|_| (), &[2]), Err(CredentialError::Signatures { expected: 2, found: 1 }));
+    let meaningless: [&dyn Fn(&mut Revocation); 4] = [
+        &|list| list.version = 0,
+        &|list| list.revoked = vec![keys(5).peer(); 2],
+        &|list| {
+            list.revoked = vec![keys(4).peer(), keys(5).peer()];
+            list.revoked.sort_by(|a, b| b.cmp(a));
+        },
+        &|list| list.revoked = (0..=REVOKED_MAX as u32).map(numbered).collect(),
+    ];
+    for change in meaningless {
+        assert!(matches!(opens(change, &[1, 2]), Err(CredentialError::Meaningless(_))));
+    }
+}
+
+fn numbered(i: u32) -> PeerId {
+    let mut key = [0u8; 32];
+    key[..4].copy_from_slice(&i.to_be_bytes());
+    PeerId(key)
+}
+
+/// Row 60 and its neighbours.
+#[test]
+fn rotations_are_spoken_by_the_old_key_for_a_new_one() {
+    let charter = charter(closed());
+    let opens = |change: &dyn Fn(&mut Rotation), key: u8| {
+        let mut rotation = rotation();
+        change(&mut rotation);
+        Rotation::open(&Sealed::new(&keys(key), Domain::Rotation, &rotation), &charter)
+    };
+    assert!(opens(&|_| (), 4).is_ok());
+    assert!(
+        matches!(opens(&|_| (), 7), Err(CredentialError::Meaningless(_))),
+        "the new key speaks for itself"
+    );
+    assert!(matches!(opens(&|_| (), 5), Err(CredentialError::Meaningless(_))), "another member");
+    assert!(matches!(opens(&|r| r.new = r.old, 4), Err(CredentialError::Meaningless(_))));
+    assert!(matches!(opens(&|r| r.new = PeerId([0; 32]), 4), Err(CredentialError::Meaningless(_))));
+    assert!(matches!(opens(&|r| r.old_until = UnixSeconds(0), 4), Err(CredentialError::Meaningless(_))));
+    assert!(matches!(opens(&|r| r.run = RunId(Hash([1; 32])), 4), Err(CredentialError::OtherRun { .. })));
+    let mut sealed = Sealed::new(&keys(4), Domain::Rotation, &rotation());
+    sealed.signature.0[0] ^= 1;
+    assert!(matches!(Rotation::open(&sealed, &charter), Err(CredentialError::Signatures { .. })));
+    let other_use = Sealed::new(&keys(4), Domain::Message, &rotation());
+    assert!(matches!(Rotation::open(&other_use, &charter), Err(CredentialError::Signatures { .. })));
+}
