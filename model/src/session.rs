@@ -288,8 +288,9 @@ impl Session {
     /// Loss and counted targets of a batch, without training.
     pub fn evaluate_loss(&mut self, batch: &Batch) -> Result<CrossEntropy> {
         self.on_pool(|session| {
+            let input = input_of(batch)?;
             session.set_targets(batch)?;
-            let outputs = session.engine.logits(input_of(batch)?, &mut session.logits)?;
+            let outputs = session.engine.logits(input, &mut session.logits)?;
             let labels = session.head.labels();
             Ok(cross_entropy(&mut session.logits[..outputs * labels], labels, &session.targets))
         })
@@ -333,7 +334,7 @@ impl Session {
         }
     }
 
-    /// Checks the batch's targets and lays them out as one per output.
+    /// Checks the targets of a batch whose inputs were checked, and lays them out as one per output.
     fn set_targets(&mut self, batch: &Batch) -> Result<()> {
         let labels = self.head.labels();
         let check = |target: i32| {
