@@ -1,0 +1,54 @@
+//! How bytes travel: TCP with Noise and Yamux, QUIC beside it, names resolved where the machine can.
+//!
+//! TCP is for bulk: the kernel's congestion control can be chosen and it costs less. QUIC is for those that TCP does
+//! not reach.
+
+use std::sync::Arc;
+
+use libp2p::core::muxing::StreamMuxerBox;
+use libp2p::core::transport::timeout::TransportTimeout;
+use libp2p::core::transport::{Boxed, Transport};
+use libp2p::core::upgrade::Version;
+use libp2p::identity::Keypair;
+use libp2p::{PeerId, dns, noise, quic, tcp, yamux};
+
+use crate::net::counted::Counted;
+use crate::net::counters::Counters;
+use crate::net::error::NetError;
+use crate::net::limits::{HANDSHAKE, STREAMS_PER_CONNECTION_MAX};
+use crate::net::screen::Screened;
+
+type Link = Boxed<(PeerId, StreamMuxerBox)>;
+
+/// Builds the transport of a node.
+pub(super) fn build(
+    key: &Keypair,
+    allows_loopback: bool,
+    counters: &Arc<Counters>,
+) -> Result<Link, NetError> {
+    match dns::tokio::Transport::system(links(key, allows_loopback, counters)?) {
+        Ok(resolving) => Ok(TransportTimeout::new(resolving, HANDSHAKE).boxed()),
+        Err(error) => {
+            tracing::warn!(%error, "no name server is configured: /dns addresses cannot be dialled, /ip4 and /ip6 can");
+            Ok(TransportTimeout::new(links(key, allows_loopback, counters)?, HANDSHAKE).boxed())
+        }
+    }
+}
+
+fn links(key: &Keypair, allows_loopback: bool, counters: &Arc<Counters>) -> Result<Link, NetError> {
+    let noise = noise::Config::new(key).map_err(|e| NetError::Setup(format!("noise: {e}")))?;
+    let mut yamux = yamux::Config::default();
+    yamux.set_max_num_streams(STREAMS_PER_CONNECTION_MAX);
+    let count = Arc::clone(counters);
+    let tcp = tcp::tokio::Transport::new(tcp::Config::default())
+        .map(move |socket, _| Counted::new(socket, Arc::clone(&count)))
+        .upgrade(Version::V1Lazy)
+        .authenticate(noise)
+        .multiplex(yamux)
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+    let count = Arc::clone(counters);
+    let quic = quic::tokio::Transport::new(quic::Config::new(key))
+        .map(move |(peer, muxer), _| (peer, StreamMuxerBox::new(Counted::new(muxer, Arc::clone(&count)))));
+    let both = tcp.or_transport(quic).map(|either, _| either.into_inner());
+    Ok(Screened::new(both, allows_loopback).boxed())
+}
