@@ -13,7 +13,7 @@ use crate::shard::distance::{distance_squared, norm};
 /// Distances remembered; a few outer steps' worth of pulls.
 pub const HISTORY_MAX: usize = 64;
 /// Distances needed before the median is believed.
-pub const HISTORY_MIN: usize = 8;
+pub const HISTORY_MIN: usize = 5;
 /// How many median distances away a vector may be.
 pub const REACH: f64 = 10.0;
 /// Share of the own norm within which anything is plausible. When all nodes agree the median goes to zero, and a
@@ -70,17 +70,38 @@ impl Gate {
 
     /// Judges a distance measured elsewhere; `own_norm` is the norm of the own vector of `len` elements.
     pub fn judge_distance(&mut self, distance: f64, own_norm: f64, len: usize) -> Result<f64, Implausible> {
-        if !distance.is_finite() {
-            return Err(Implausible::NotFinite);
+        let most = self.reach(own_norm, len);
+        self.remember(distance);
+        within(distance, most)
+    }
+
+    /// Judges all vectors pulled for one outer step together, by their distances; the answers have the order of the
+    /// distances.
+    ///
+    /// Better than one by one: all are remembered first, so a gate that has heard nothing still sees which of five
+    /// or more is far from the rest, and the order of arrival does not matter.
+    pub fn judge_all(
+        &mut self,
+        distances: &[f64],
+        own_norm: f64,
+        len: usize,
+    ) -> Vec<Result<f64, Implausible>> {
+        for &distance in distances {
+            self.remember(distance);
         }
         let most = self.reach(own_norm, len);
-        // Refused distances are remembered too: when most peers have moved on, the median follows them. A
-        // minority cannot drag it.
-        if self.history.len() == HISTORY_MAX {
-            self.history.pop_front();
+        distances.iter().map(|&distance| within(distance, most)).collect()
+    }
+
+    /// Refused distances are remembered too: when most peers have moved on, the median follows them. A minority cannot
+    /// drag it.
+    fn remember(&mut self, distance: f64) {
+        if distance.is_finite() {
+            if self.history.len() == HISTORY_MAX {
+                self.history.pop_front();
+            }
+            self.history.push_back(distance);
         }
-        self.history.push_back(distance);
-        if distance <= most { Ok(distance) } else { Err(Implausible::TooFar { most, found: distance }) }
     }
 
     /// The largest distance that would pass now.
@@ -101,6 +122,13 @@ impl Gate {
         sorted.sort_unstable_by(f64::total_cmp);
         Some(sorted[sorted.len() / 2])
     }
+}
+
+fn within(distance: f64, most: f64) -> Result<f64, Implausible> {
+    if !distance.is_finite() {
+        return Err(Implausible::NotFinite);
+    }
+    if distance <= most { Ok(distance) } else { Err(Implausible::TooFar { most, found: distance }) }
 }
 
 #[cfg(test)]
@@ -131,6 +159,17 @@ mod tests {
         let mut gate = warmed(1.0);
         assert!(gate.judge_distance(9.9, 1.0, 4).is_ok());
         assert_eq!(gate.judge_distance(10.1, 1.0, 4), Err(Implausible::TooFar { most: 10.0, found: 10.1 }));
+    }
+
+    #[test]
+    fn pulls_judged_together_show_the_far_one_from_the_first_step_on() {
+        let mut gate = Gate::new();
+        let judged = gate.judge_all(&[1.0, f64::NAN, 1.2, 400.0, 0.9, 1.1], 1.0, 4);
+        let passed: Vec<bool> = judged.iter().map(Result::is_ok).collect();
+        assert_eq!(passed, [true, false, true, false, true, true]);
+        assert_eq!(judged[1], Err(Implausible::NotFinite));
+        // Too few to tell: permissive.
+        assert!(Gate::new().judge_all(&[1.0, 400.0], 1.0, 4).iter().all(Result::is_ok));
     }
 
     #[test]

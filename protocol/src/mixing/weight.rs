@@ -60,6 +60,7 @@ fn whole_parts(shares: &[f64]) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::choice::Rule;
 
     #[test]
     fn shares_sum_to_one_exactly_whatever_they_are() {
@@ -77,5 +78,20 @@ mod tests {
         }
         assert_eq!(whole_parts(&[1.0 / 3.0; 3]), [333_334, 333_333, 333_333]);
         assert_eq!(whole_parts(&[0.1, 0.9, 0.0]), [100_000, 900_000, 0]);
+    }
+
+    #[test]
+    fn the_record_of_a_real_mix_is_whole_and_names_every_sender() {
+        let own = [0.0f32; 4];
+        let pulled: [&[f32]; 3] = [&[1.0; 4], &[-1.0; 4], &[900.0; 4]];
+        let mut out = [0.0; 4];
+        let stats = crate::mixing::rule::mix(Rule::Nearest, 1, &own, &pulled, &mut out).unwrap();
+        let peers: Vec<PeerId> = (0..3).map(|i| PeerId([i; 32])).collect();
+        let weights = MixingWeights::new(&stats, &peers);
+        assert!(weights.is_whole());
+        assert_eq!(weights.pulled.iter().map(|(peer, _)| *peer).collect::<Vec<_>>(), peers);
+        assert_eq!(weights.pulled[2].1, 0);
+        let torn = MixingWeights { own: weights.own + 1, ..weights };
+        assert!(!torn.is_whole());
     }
 }
