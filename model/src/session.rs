@@ -19,6 +19,7 @@ use crate::ops::loss::{CrossEntropy, cross_entropy};
 use crate::ops::vector::all_finite;
 use crate::params::folder;
 use crate::seed::Seed;
+use crate::task::logits::Logits;
 use crate::train::composed::ComposedEngine;
 use crate::train::engine::Engine;
 use crate::train::explicit::ExplicitEngine;
@@ -374,6 +375,16 @@ impl Session {
             }
         }
         Ok(())
+    }
+}
+
+impl Logits for Session {
+    fn labels(&self) -> usize {
+        self.head.labels()
+    }
+
+    fn logits(&mut self, batch: &Batch) -> Result<Vec<f32>> {
+        Self::logits(self, batch)
     }
 }
 

@@ -20,4 +20,6 @@ pub mod schema;
 pub mod scheme;
 pub mod source;
 pub mod split;
+pub mod synthetic;
 pub mod tokenize;
+pub mod words;

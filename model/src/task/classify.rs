@@ -1,43 +1,114 @@
-//! Classification: one label per text, or per row of numbers.
+//! Classification: texts to rows of tokens, logits to a class per text.
+//!
+//! A text longer than a row is cut at its end.
 
 use crate::data::dataset::Dataset;
 use crate::data::example::LabelledText;
-use crate::data::labels::LabelSet;
 use crate::data::tokenize::tokenizer::Tokenizer;
 use crate::error::Result;
-use crate::eval::classify::score;
-use crate::eval::report::Report;
-use crate::session::Session;
-use crate::task::tagging::{WordTag, strongest};
+use crate::task::logits::{Choice, Logits, check, choose};
 
 /// Rows in one batch while predicting.
 const ROWS: usize = 64;
 
-/// One row per text.
+/// Encodes texts with their classes into rows of at most `tokens_max` tokens.
+///
+/// # Errors
+/// The tokenizer fails, or `tokens_max` has no room.
 pub fn encode(texts: &[LabelledText], tokenizer: &Tokenizer, tokens_max: usize) -> Result<Dataset> {
-    let mut dataset = Dataset::classified(tokenizer.pad());
+    let mut rows = Dataset::classified(tokenizer.pad());
     for text in texts {
-        let encoded = tokenizer.encode_text(&text.text, tokens_max)?;
-        dataset.push_classified(&encoded.ids, Some(text.label as i32))?;
+        rows.push_classified(&ids(&text.text, tokenizer, tokens_max)?, Some(text.label as i32))?;
     }
-    Ok(dataset)
+    Ok(rows)
 }
 
-/// Says the class of every row, with its probability.
-pub fn predict(session: &mut Session, rows: &Dataset) -> Result<Vec<WordTag>> {
-    let labels = session.head().labels();
-    let mut said = vec![WordTag { tag: 0, probability: 0.0 }; rows.len()];
+/// Encodes texts to be classified.
+///
+/// # Errors
+/// The tokenizer fails, or `tokens_max` has no room.
+pub fn encode_texts<T: AsRef<str>>(texts: &[T], tokenizer: &Tokenizer, tokens_max: usize) -> Result<Dataset> {
+    let mut rows = Dataset::unlabelled(tokenizer.pad());
+    for text in texts {
+        rows.push_classified(&ids(text.as_ref(), tokenizer, tokens_max)?, None)?;
+    }
+    Ok(rows)
+}
+
+/// A tokenizer without special tokens gives nothing for an empty text; a row needs one token.
+fn ids(text: &str, tokenizer: &Tokenizer, tokens_max: usize) -> Result<Vec<u32>> {
+    let mut ids = tokenizer.encode_text(text, tokens_max)?.ids;
+    if ids.is_empty() {
+        ids.push(tokenizer.pad());
+    }
+    Ok(ids)
+}
+
+/// Says the class of every row.
+///
+/// # Errors
+/// The model fails, or the logits have another size or are not finite.
+pub fn predict(model: &mut impl Logits, rows: &Dataset) -> Result<Vec<Choice>> {
+    let labels = model.labels();
+    let mut said = vec![Choice { label: 0, probability: 0.0 }; rows.len()];
     for (chosen, batch) in rows.evaluation_batches(ROWS) {
-        let logits = session.logits(&batch)?; // (rows, labels)
-        for (row, logits) in chosen.into_iter().zip(logits.chunks_exact(labels)) {
-            said[row] = strongest(logits);
+        let logits = model.logits(&batch)?; // (rows, labels)
+        check(&logits, batch.rows, labels)?;
+        for (row, logits) in chosen.into_iter().zip(logits.chunks_exact(labels.max(1))) {
+            if let Some(choice) = choose(logits) {
+                said[row] = choice;
+            }
         }
     }
     Ok(said)
 }
 
-/// Scores the model on rows whose true classes are `truth`.
-pub fn evaluate(session: &mut Session, rows: &Dataset, truth: &[u32], labels: &LabelSet) -> Result<Report> {
-    let said: Vec<u32> = predict(session, rows)?.iter().map(|s| s.tag).collect();
-    score(labels, truth, &said)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::batch::{Batch, Inputs, Targets};
+
+    fn tokenizer() -> Tokenizer {
+        Tokenizer::from_vocabulary(b"[PAD]\n[UNK]\n[CLS]\n[SEP]\ngood\nbad\n", None, "v").unwrap()
+    }
+
+    /// Says class 1 where the second token is `good`; with `wrong` gives one number too few.
+    struct ByWord {
+        wrong: bool,
+    }
+
+    impl Logits for ByWord {
+        fn labels(&self) -> usize {
+            2
+        }
+
+        fn logits(&mut self, batch: &Batch) -> Result<Vec<f32>> {
+            let Inputs::Tokens { ids, .. } = &batch.inputs else { panic!("token rows expected") };
+            let mut logits: Vec<f32> = ids
+                .chunks(batch.width)
+                .flat_map(|row| if row[1] == 4 { [0.0, 1.0] } else { [1.0, 0.0] })
+                .collect();
+            if self.wrong {
+                logits.pop();
+            }
+            Ok(logits)
+        }
+    }
+
+    #[test]
+    fn classes_come_back_in_the_order_of_the_texts() {
+        let texts = ["good good good", "bad", "good", ""];
+        let rows = encode_texts(&texts, &tokenizer(), 32).unwrap();
+        let said = predict(&mut ByWord { wrong: false }, &rows).unwrap();
+        assert_eq!(said.iter().map(|choice| choice.label).collect::<Vec<_>>(), [1, 0, 1, 0]);
+        assert!(predict(&mut ByWord { wrong: true }, &rows).is_err());
+    }
+
+    #[test]
+    fn a_text_longer_than_a_row_is_cut_and_labels_become_targets() {
+        let texts = [LabelledText { text: "bad bad".into(), label: 1, group: None }];
+        let rows = encode(&texts, &tokenizer(), 3).unwrap();
+        assert_eq!((rows.len(), rows.width(0)), (1, 3));
+        assert_eq!(rows.batch(&[0]).targets, Targets::Classes(vec![1]));
+    }
 }

@@ -1,4 +1,8 @@
-//! Tasks: from examples to rows of tokens, from the model's outputs to answers and scores.
+//! Tasks: between examples and numbers.
+//!
+//! A task turns examples and a tokenizer into an encoded dataset, and a model's logits back into labels for words or
+//! texts. It does not know how the logits are made.
 
 pub mod classify;
+pub mod logits;
 pub mod tagging;

@@ -1,77 +1,68 @@
-//! Tagging: a label per word, read off the first token of the word.
+//! Tagging: sentences to rows of word pieces, logits to a tag per word.
+//!
+//! The first piece of a word carries its tag; the others, special tokens and padding are ignored in the loss. A
+//! sentence longer than a row becomes several rows, so that every word is trained on and scored. Predicted tags are
+//! valid IOB2: an inside tag that continues nothing is read as a beginning, as scoring tools do.
 
 use crate::data::batch::IGNORE;
 use crate::data::dataset::Dataset;
 use crate::data::example::TaggedSentence;
-use crate::data::labels::LabelSet;
+use crate::data::labels::{LabelSet, Tag};
 use crate::data::tokenize::tokenizer::Tokenizer;
-use crate::error::Result;
-use crate::eval::report::Report;
-use crate::eval::tagging::{Matching, Scorer};
-use crate::session::Session;
+use crate::error::{Error, Result};
+use crate::task::logits::{Choice, Logits, check, choose};
 
 /// Rows in one batch while predicting: enough to keep the cores busy, small enough for any model here.
 const ROWS: usize = 64;
 
-/// One row per sentence: the first token of a word bears its tag, every other token none.
-///
-/// Words beyond `tokens_max` are cut off.
-pub fn encode(sentences: &[TaggedSentence], tokenizer: &Tokenizer, tokens_max: usize) -> Result<Dataset> {
-    let mut dataset = Dataset::tagged(tokenizer.pad());
-    for sentence in sentences {
-        let encoded = tokenizer.encode_words(&sentence.tokens, tokens_max)?;
-        let tags: Vec<i32> = first_tokens(&encoded.word)
-            .map(|word| word.and_then(|w| sentence.tags.get(w as usize)).map_or(IGNORE, |tag| *tag as i32))
-            .collect();
-        dataset.push_tagged(&encoded.ids, &tags)?;
-    }
-    Ok(dataset)
-}
-
-/// For each token the word it begins; nothing for special tokens and the later tokens of a word.
-fn first_tokens(words: &[Option<u32>]) -> impl Iterator<Item = Option<u32>> + '_ {
-    let mut last = None;
-    words.iter().map(move |word| {
-        let begins = word.is_some() && *word != last;
-        last = *word;
-        if begins { *word } else { None }
-    })
-}
-
 /// What the model says of one word.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct WordTag {
-    /// The label.
-    pub tag: u32,
-    /// Its probability, 0 to 1; 0 for words that did not fit.
-    pub probability: f32,
+pub type WordTag = Choice;
+
+/// Encodes sentences with their tags into rows of at most `tokens_max` tokens, for training.
+///
+/// # Errors
+/// The tokenizer fails, `tokens_max` has no room, or a sentence has not one tag per word.
+pub fn encode(sentences: &[TaggedSentence], tokenizer: &Tokenizer, tokens_max: usize) -> Result<Dataset> {
+    let mut rows = Rows::new(tokenizer, tokens_max);
+    for (number, sentence) in sentences.iter().enumerate() {
+        if sentence.tokens.len() != sentence.tags.len() {
+            return Err(Error::shape(
+                format!("tags of sentence {number}"),
+                sentence.tokens.len(),
+                sentence.tags.len(),
+            ));
+        }
+        rows.push(number, &sentence.tokens, &sentence.tags)?;
+    }
+    Ok(rows.dataset)
 }
 
-/// Tags sentences of words. Words that did not fit into `tokens_max` tokens are outside (label 0).
+/// Tags every word of every sentence. A word without any piece (a lone control character) gets label 0.
+///
+/// # Errors
+/// The tokenizer or the model fails, or the logits have another size or are not finite.
 pub fn predict(
-    session: &mut Session,
+    model: &mut impl Logits,
     sentences: &[Vec<String>],
     tokenizer: &Tokenizer,
     tokens_max: usize,
 ) -> Result<Vec<Vec<WordTag>>> {
-    let labels = session.head().labels();
-    let mut rows = Dataset::unlabelled(tokenizer.pad());
-    let mut words = Vec::with_capacity(sentences.len());
-    for sentence in sentences {
-        let encoded = tokenizer.encode_words(sentence, tokens_max)?;
-        rows.push_classified(&encoded.ids, None)?;
-        words.push(encoded.word);
+    let mut rows = Rows::new(tokenizer, tokens_max);
+    for (number, words) in sentences.iter().enumerate() {
+        rows.push(number, words, &[])?;
     }
-    let outside = WordTag { tag: 0, probability: 0.0 };
-    let mut said: Vec<Vec<WordTag>> = sentences.iter().map(|s| vec![outside; s.len()]).collect();
-    for (chosen, batch) in rows.evaluation_batches(ROWS) {
-        let logits = session.logits(&batch)?; // (rows, width, labels)
-        for (place, sentence) in chosen.into_iter().enumerate() {
-            for (token, word) in first_tokens(&words[sentence]).enumerate() {
-                let Some(word) = word else { continue };
-                let start = (place * batch.width + token) * labels;
-                if let Some(slot) = said[sentence].get_mut(word as usize) {
-                    *slot = strongest(&logits[start..start + labels]);
+    let labels = model.labels();
+    let nothing = Choice { label: 0, probability: 0.0 };
+    let mut said: Vec<Vec<WordTag>> = sentences.iter().map(|words| vec![nothing; words.len()]).collect();
+    for (chosen, batch) in rows.dataset.evaluation_batches(ROWS) {
+        let logits = model.logits(&batch)?; // (rows, width, labels)
+        check(&logits, batch.rows * batch.width, labels)?;
+        for (place, row) in chosen.into_iter().enumerate() {
+            let row = &rows.held[row];
+            for (word, position) in &row.words {
+                let start = (place * batch.width + position) * labels;
+                if let Some(choice) = choose(&logits[start..start + labels]) {
+                    said[row.sentence][*word] = choice;
                 }
             }
         }
@@ -79,33 +70,160 @@ pub fn predict(
     Ok(said)
 }
 
-/// The largest of some logits, with its softmax.
-pub(crate) fn strongest(logits: &[f32]) -> WordTag {
-    let mut best = 0;
-    for (place, value) in logits.iter().enumerate() {
-        if *value > logits[best] {
-            best = place;
-        }
+/// Turns inside tags that continue nothing into beginnings, as scoring tools read them: what comes out is valid IOB2.
+pub fn repair(sentence: &mut [WordTag], labels: &LabelSet) {
+    let mut open = None;
+    for choice in sentence {
+        open = match labels.tag(choice.label) {
+            Tag::Outside => None,
+            Tag::Begin(number) => Some(number),
+            Tag::Inside(number) => {
+                if open != Some(number)
+                    && let Some(begin) = labels.tag_id(Tag::Begin(number))
+                {
+                    choice.label = begin;
+                }
+                Some(number)
+            }
+        };
     }
-    let sum: f32 = logits.iter().map(|x| (x - logits[best]).exp()).sum();
-    WordTag { tag: best as u32, probability: 1.0 / sum }
 }
 
-/// Scores the model on tagged sentences, as seqeval does.
-pub fn evaluate(
-    session: &mut Session,
-    sentences: &[TaggedSentence],
-    labels: &LabelSet,
-    tokenizer: &Tokenizer,
+/// Rows under construction, and where each word went.
+struct Rows<'a> {
+    tokenizer: &'a Tokenizer,
     tokens_max: usize,
-    matching: Matching,
-) -> Result<Report> {
-    let words: Vec<Vec<String>> = sentences.iter().map(|s| s.tokens.clone()).collect();
-    let said = predict(session, &words, tokenizer, tokens_max)?;
-    let mut scorer = Scorer::new(labels, matching);
-    for (sentence, said) in sentences.iter().zip(said) {
-        let tags: Vec<u32> = said.iter().map(|word| word.tag).collect();
-        scorer.add(&sentence.tags, &tags)?;
+    dataset: Dataset,
+    held: Vec<Held>,
+}
+
+/// The words of a sentence that one row holds, and the position of the first piece of each.
+struct Held {
+    sentence: usize,
+    words: Vec<(usize, usize)>,
+}
+
+impl<'a> Rows<'a> {
+    fn new(tokenizer: &'a Tokenizer, tokens_max: usize) -> Self {
+        Self { tokenizer, tokens_max, dataset: Dataset::tagged(tokenizer.pad()), held: Vec::new() }
     }
-    Ok(scorer.report())
+
+    /// Adds a sentence; words beyond the tags have none.
+    fn push(&mut self, sentence: usize, words: &[String], tags: &[u32]) -> Result<()> {
+        let mut start = 0;
+        while start < words.len() {
+            let encoded = self.tokenizer.encode_words(&words[start..], self.tokens_max)?;
+            let mut targets = vec![IGNORE; encoded.ids.len()];
+            let mut held = Vec::with_capacity(encoded.words);
+            let mut previous = None;
+            for (position, word) in encoded.word.iter().enumerate() {
+                let Some(word) = *word else { continue };
+                if previous == Some(word) {
+                    continue;
+                }
+                previous = Some(word);
+                let number = start + word as usize;
+                held.push((number, position));
+                targets[position] = tags.get(number).map_or(IGNORE, |tag| *tag as i32);
+            }
+            self.dataset.push_tagged(&encoded.ids, &targets)?;
+            self.held.push(Held { sentence, words: held });
+            start += encoded.words.max(1); // an end in any case
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::batch::{Batch, Inputs, Targets};
+
+    fn tokenizer() -> Tokenizer {
+        let vocabulary = "[PAD]\n[UNK]\n[CLS]\n[SEP]\nthe\nriver\n##s\nada\nlong\n##er\n";
+        Tokenizer::from_vocabulary(vocabulary.as_bytes(), None, "v").unwrap()
+    }
+
+    fn words(text: &str) -> Vec<String> {
+        text.split_whitespace().map(str::to_owned).collect()
+    }
+
+    /// Says a label for a token by its id, and a wrong one for special tokens and later pieces.
+    struct ById;
+
+    impl Logits for ById {
+        fn labels(&self) -> usize {
+            5
+        }
+
+        fn logits(&mut self, batch: &Batch) -> Result<Vec<f32>> {
+            let Inputs::Tokens { ids, .. } = &batch.inputs else { panic!("token rows expected") };
+            let label = |id: &u32| match id {
+                4 => 0, // the
+                5 => 1, // river
+                7 => 3, // ada
+                8 => 2, // long
+                _ => 4,
+            };
+            let mut logits = vec![0.0; ids.len() * 5];
+            for (place, id) in ids.iter().enumerate() {
+                logits[place * 5 + label(id)] = 9.0;
+            }
+            Ok(logits)
+        }
+    }
+
+    #[test]
+    fn only_the_first_piece_of_a_word_counts() {
+        let sentence =
+            TaggedSentence { tokens: words("Rivers Ada"), tags: vec![1, 3], document: 0, topic: None };
+        let batch = encode(&[sentence], &tokenizer(), 32).unwrap().batch(&[0]);
+        assert_eq!(batch.inputs, Inputs::Tokens { ids: vec![2, 5, 6, 7, 3], lengths: vec![5] });
+        assert_eq!(batch.targets, Targets::Tags(vec![IGNORE, 1, IGNORE, 3, IGNORE]));
+    }
+
+    #[test]
+    fn every_word_is_encoded_and_tagged_however_long_the_sentence() {
+        let sentences =
+            [words("the rivers ada longer the"), words("ada"), words(""), words(&"the ada ".repeat(40))];
+        let wanted: [Vec<u32>; 4] = [vec![0, 1, 3, 2, 0], vec![3], vec![], [0, 3].repeat(40)];
+        for tokens_max in [4, 5, 7, 64] {
+            let said = predict(&mut ById, &sentences, &tokenizer(), tokens_max).unwrap();
+            for (said, wanted) in said.iter().zip(&wanted) {
+                assert_eq!(
+                    said.iter().map(|choice| choice.label).collect::<Vec<_>>(),
+                    *wanted,
+                    "{tokens_max}"
+                );
+            }
+            let tagged: Vec<TaggedSentence> = sentences
+                .iter()
+                .map(|tokens| TaggedSentence {
+                    tokens: tokens.clone(),
+                    tags: vec![0; tokens.len()],
+                    document: 0,
+                    topic: None,
+                })
+                .collect();
+            let rows = encode(&tagged, &tokenizer(), tokens_max).unwrap();
+            let counted: usize = rows.evaluation_batches(8).map(|(_, batch)| batch.counted()).sum();
+            assert_eq!(counted, 86, "{tokens_max}");
+        }
+        assert!(predict(&mut ById, &sentences, &tokenizer(), 2).is_err());
+    }
+
+    #[test]
+    fn an_inside_tag_that_continues_nothing_is_repaired_into_a_beginning() {
+        let labels = LabelSet::tagging(["LOC", "PER"]).unwrap();
+        let mut said: Vec<WordTag> =
+            [2, 2, 4, 0, 1, 2, 3].map(|label| WordTag { label, probability: 1.0 }).to_vec();
+        repair(&mut said, &labels);
+        assert_eq!(said.iter().map(|choice| choice.label).collect::<Vec<_>>(), [1, 2, 3, 0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn a_sentence_without_a_tag_per_word_is_refused() {
+        let wrong = TaggedSentence { tokens: words("the"), tags: vec![], document: 0, topic: None };
+        assert!(encode(&[wrong], &tokenizer(), 32).is_err());
+    }
 }

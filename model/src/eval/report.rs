@@ -1,0 +1,163 @@
+//! Scores by label and their averages, as data and as the usual table.
+//!
+//! The table has the layout of seqeval's and scikit-learn's `classification_report(digits=4)`, character for
+//! character, because people compare the two side by side.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// True, predicted and rightly predicted items of one label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Counts {
+    /// In the data.
+    pub truth: u64,
+    /// Said by the model.
+    pub predicted: u64,
+    /// Both.
+    pub hit: u64,
+}
+
+impl Counts {
+    /// Precision, recall and F1; 0 where a denominator is 0.
+    pub fn score(&self) -> Score {
+        let precision = ratio(self.hit, self.predicted);
+        let recall = ratio(self.hit, self.truth);
+        let sum = precision + recall;
+        // The order of operations is scikit-learn's, so that the last bits agree too.
+        let f1 = 2.0 * precision * recall / if sum == 0.0 { 1.0 } else { sum };
+        Score { precision, recall, f1, support: self.truth }
+    }
+}
+
+fn ratio(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+/// Precision, recall, F1, and how many items of the data they are about.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Score {
+    /// Share of what was said that is right.
+    pub precision: f64,
+    /// Share of what is there that was said.
+    pub recall: f64,
+    /// Harmonic mean of the two.
+    pub f1: f64,
+    /// Items in the data.
+    pub support: u64,
+}
+
+/// The score of one label.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LabelScore {
+    /// Its name.
+    pub label: String,
+    /// Its score.
+    #[serde(flatten)]
+    pub score: Score,
+}
+
+/// The outcome of an evaluation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// What `score` is: `entity F1 (micro)` or `accuracy`.
+    pub metric: String,
+    /// The one number to compare models by, 0 to 1.
+    pub score: f64,
+    /// Labels that occur in the data or in the predictions.
+    pub per_label: Vec<LabelScore>,
+    /// Over all items together; absent for classes, where it is the accuracy.
+    pub micro: Option<Score>,
+    /// Mean over labels.
+    #[serde(rename = "macro")]
+    pub macro_average: Score,
+    /// Mean over labels, weighted by support.
+    pub weighted: Score,
+    /// Share of words, or of texts, with the right label.
+    pub accuracy: f64,
+    /// Sentences or texts evaluated.
+    pub samples: u64,
+}
+
+impl Report {
+    /// Puts counts by label together; labels that never occur are left out.
+    ///
+    /// With `micro` the score is the micro F1, without it the accuracy.
+    pub fn new(metric: &str, counts: &[(String, Counts)], micro: bool, accuracy: f64, samples: u64) -> Self {
+        let occurring: Vec<&(String, Counts)> =
+            counts.iter().filter(|(_, counts)| counts.truth + counts.predicted > 0).collect();
+        let per_label: Vec<LabelScore> = occurring
+            .iter()
+            .map(|(label, counts)| LabelScore { label: label.clone(), score: counts.score() })
+            .collect();
+        let all = occurring.iter().fold(Counts::default(), |sum, (_, counts)| Counts {
+            truth: sum.truth + counts.truth,
+            predicted: sum.predicted + counts.predicted,
+            hit: sum.hit + counts.hit,
+        });
+        let micro = micro.then(|| all.score());
+        let score = micro.map_or(accuracy, |micro| micro.f1);
+        Self {
+            metric: metric.to_owned(),
+            score,
+            macro_average: average(&per_label, |_| 1.0),
+            weighted: average(&per_label, |score| score.support as f64),
+            per_label,
+            micro,
+            accuracy,
+            samples,
+        }
+    }
+
+    /// The score of a label, where it occurs.
+    pub fn label(&self, name: &str) -> Option<&Score> {
+        self.per_label.iter().find(|entry| entry.label == name).map(|entry| &entry.score)
+    }
+}
+
+fn average(labels: &[LabelScore], weight: impl Fn(&Score) -> f64) -> Score {
+    let total: f64 = labels.iter().map(|entry| weight(&entry.score)).sum();
+    let mean = |value: fn(&Score) -> f64| {
+        let sum: f64 = labels.iter().map(|entry| value(&entry.score) * weight(&entry.score)).sum();
+        if total == 0.0 { 0.0 } else { sum / total }
+    };
+    Score {
+        precision: mean(|score| score.precision),
+        recall: mean(|score| score.recall),
+        f1: mean(|score| score.f1),
+        support: labels.iter().map(|entry| entry.score.support).sum(),
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let longest = self.per_label.iter().map(|entry| entry.label.chars().count()).max().unwrap_or(0);
+        let width = longest.max("weighted avg".len());
+        writeln!(
+            out,
+            "{:>width$}  {:>9} {:>9} {:>9} {:>9}\n",
+            "", "precision", "recall", "f1-score", "support"
+        )?;
+        let row = |out: &mut fmt::Formatter<'_>, name: &str, score: &Score| {
+            writeln!(
+                out,
+                "{name:>width$}  {:>9.4} {:>9.4} {:>9.4} {:>9}",
+                score.precision, score.recall, score.f1, score.support
+            )
+        };
+        for entry in &self.per_label {
+            row(out, &entry.label, &entry.score)?;
+        }
+        writeln!(out)?;
+        match &self.micro {
+            Some(micro) => row(out, "micro avg", micro)?,
+            None => writeln!(
+                out,
+                "{:>width$}  {:>9} {:>9} {:>9.4} {:>9}",
+                "accuracy", "", "", self.accuracy, self.macro_average.support
+            )?,
+        }
+        row(out, "macro avg", &self.macro_average)?;
+        row(out, "weighted avg", &self.weighted)
+    }
+}
