@@ -3,9 +3,15 @@
 //! It exists to give the pure machines of `protocol` and the training of `model` a network, a disk and a user. It
 //! deliberately decides nothing about the protocol: it performs what the machine asks for.
 //!
-//! Floors, from the ground up: [`telemetry`]; [`store`]; [`config`]; [`cli`].
+//! Floors, from the ground up: [`telemetry`]; [`net`] [`store`] [`trainer`]; [`config`] [`runtime`]; [`recipe`];
+//! [`testnet`]; [`cli`].
 
 pub mod cli;
 pub mod config;
+pub mod net;
+pub mod recipe;
+pub mod runtime;
 pub mod store;
 pub mod telemetry;
+pub mod testnet;
+pub mod trainer;
