@@ -2,15 +2,23 @@
 //!
 //! [`output`] is how every verb prints and ends; [`place`] says which node is meant.
 
+pub mod app;
 pub mod charter;
+pub mod charter_new;
 mod check;
 pub mod config_show;
 pub mod data;
+pub mod data_make;
 pub mod doctor;
+pub mod eval;
 pub mod init;
 pub mod key;
 pub mod output;
 pub mod peers;
 pub mod place;
+pub mod predict;
 mod reach;
+pub mod run;
 pub mod status;
+pub mod testnet;
+pub mod train;

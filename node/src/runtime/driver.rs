@@ -271,6 +271,7 @@ impl Driver {
             }
             Report::Evaluated(evaluated) => self.feed(Input::Evaluated(evaluated)),
             Report::Checkpoint(step, checkpoint) => self.write_generation(step, checkpoint),
+            Report::Exported(dir) => tracing::info!(dir = %dir.display(), "the model is saved"),
             Report::Broken(why) => self.fault = Some(DriverError::Trainer(why)),
         }
     }

@@ -206,6 +206,9 @@ impl Driver {
             Event::Finished { step } => tracing::info!(outer = step.0, "all outer steps are through"),
             _ => {}
         }
+        if let Event::Finished { step } = event {
+            self.order(Job::Export(*step));
+        }
         self.notes.event(event);
     }
 

@@ -1,5 +1,9 @@
 //! The learner of the averaging benchmark: a vector that does not train.
 
+use std::path::Path;
+
+use protocol::id::OuterStep;
+
 use crate::trainer::learner::{Judged, Learned, Learner, LearnerError, Lesson};
 
 /// A vector.
@@ -35,6 +39,14 @@ impl Learner for Averaging {
 
     fn evaluate(&mut self) -> Result<Judged, LearnerError> {
         Ok(Judged { metric: "none".to_owned(), score: 0.0, loss: 0.0, samples: 0 })
+    }
+
+    /// The result as little-endian f32, in `vector.f32`.
+    fn export(&self, dir: &Path, _: OuterStep) -> Result<(), LearnerError> {
+        let bytes: Vec<u8> = self.vector.iter().flat_map(|x| x.to_le_bytes()).collect();
+        std::fs::create_dir_all(dir)
+            .and_then(|()| std::fs::write(dir.join("vector.f32"), bytes))
+            .map_err(|e| LearnerError { what: "write the vector", why: e.to_string() })
     }
 
     fn state(&self) -> Vec<(String, Vec<u8>)> {

@@ -1,6 +1,7 @@
 //! Orders to the trainer thread and its reports.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use protocol::id::{Hash, OuterStep};
@@ -21,6 +22,8 @@ pub enum Job {
     Evaluate(OuterStep),
     /// Copy everything a restart needs.
     Checkpoint(OuterStep),
+    /// Write the agreed parameters as a model that can be used on its own.
+    Export(OuterStep),
 }
 
 /// A report.
@@ -34,6 +37,8 @@ pub enum Report {
     Evaluated(Evaluated),
     /// The copies for a checkpoint.
     Checkpoint(OuterStep, Checkpoint),
+    /// The model is written to this folder.
+    Exported(PathBuf),
     /// The trainer cannot go on.
     Broken(String),
 }

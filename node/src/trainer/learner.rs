@@ -2,6 +2,9 @@
 //!
 //! Two things implement it: a model session with its data, and the bare vector of the averaging benchmark.
 
+use std::path::Path;
+
+use protocol::id::OuterStep;
 use thiserror::Error;
 
 /// A learner that cannot go on; the node stops with this message.
@@ -65,6 +68,8 @@ pub trait Learner: Send {
     fn train(&mut self, lesson: Lesson, is_stopped: &dyn Fn() -> bool) -> Result<Learned, LearnerError>;
     /// Scores the present parameters on local data.
     fn evaluate(&mut self) -> Result<Judged, LearnerError>;
+    /// Writes the present parameters as a model that can be used on its own.
+    fn export(&self, dir: &Path, step: OuterStep) -> Result<(), LearnerError>;
     /// Inner optimizer and data position, for a checkpoint.
     fn state(&self) -> Vec<(String, Vec<u8>)>;
     /// Takes back what [`Learner::state`] gave.

@@ -3,6 +3,10 @@
 pub mod averaging;
 pub mod job;
 pub mod learner;
+pub mod model_card;
+pub mod model_learner;
+pub mod saved;
+pub mod score;
 pub mod translate;
 pub mod update;
 pub mod worker;

@@ -1,6 +1,7 @@
 //! The trainer thread: owns the learner and the parameters, takes orders one at a time, reports each.
 
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -34,6 +35,8 @@ pub struct TrainerStart {
     pub sketch: Seed,
     /// μ and η of the outer optimizer.
     pub outer: (f32, f32),
+    /// Folder the finished model is written to.
+    pub export: PathBuf,
     /// A checkpoint to go on from.
     pub restored: Option<Checkpoint>,
 }
@@ -101,12 +104,13 @@ struct Worker {
     gates: Vec<Gate>,
     noise: Seed,
     sketch: Seed,
+    export: PathBuf,
     stop: Arc<AtomicBool>,
 }
 
 impl Worker {
     fn new(start: TrainerStart, stop: Arc<AtomicBool>) -> Result<Self, LearnerError> {
-        let TrainerStart { mut learner, codec, noise, sketch, outer, restored } = start;
+        let TrainerStart { mut learner, codec, noise, sketch, outer, export, restored } = start;
         let len = learner.parameters();
         let mut genesis = vec![0.0; len];
         learner.read(&mut genesis);
@@ -133,7 +137,7 @@ impl Worker {
         let cuts = cut(len, codec);
         let gates = cuts.iter().map(|_| Gate::new()).collect();
         let (working, mixed) = (agreed.clone(), agreed.clone());
-        Ok(Self { learner, cuts, genesis, agreed, working, mixed, outer, gates, noise, sketch, stop })
+        Ok(Self { learner, cuts, genesis, agreed, working, mixed, outer, gates, noise, sketch, export, stop })
     }
 
     fn run(mut self, orders: &mpsc::Receiver<Job>, mut report: impl FnMut(Report)) {
@@ -146,6 +150,7 @@ impl Worker {
                 Job::Mix(order, bytes) => self.mix(&order, &bytes),
                 Job::Evaluate(step) => self.evaluate(step),
                 Job::Checkpoint(step) => Ok(Some(self.checkpoint(step))),
+                Job::Export(step) => self.learner.export(&self.export, step).map(|()| Some(Report::Exported(self.export.clone()))),
             };
             match done {
                 Ok(Some(done)) => report(done),

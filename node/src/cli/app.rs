@@ -1,0 +1,99 @@
+//! The verbs of `starling`, and how the process begins and ends.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::output::{Format, Output};
+use crate::cli::{
+    charter, charter_new, config_show, data, doctor, eval, init, key, peers, predict, run, status, testnet, train,
+};
+
+/// Equal nodes train one model together: no server, signed updates, private data stays home.
+#[derive(Debug, Parser)]
+#[command(name = "starling", version, propagate_version = true, arg_required_else_help = true)]
+struct App {
+    /// How results are printed
+    #[arg(long, value_enum, default_value_t, global = true)]
+    format: Format,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// Runs a whole swarm on this machine and compares it with training alone
+    Testnet(testnet::Args),
+    /// Makes an identity and a commented settings file
+    Init(init::Args),
+    /// Shows or exports this node's identity
+    #[command(subcommand)]
+    Key(key::Command),
+    /// Makes, checks, signs or shows the cooperation agreement
+    #[command(subcommand)]
+    Charter(CharterVerb),
+    /// Looks at data, or makes some
+    #[command(subcommand)]
+    Data(data::Command),
+    /// Runs a node
+    Run(run::Args),
+    /// Shows what a node is doing
+    Status(status::Args),
+    /// Shows whom a node knows
+    Peers(peers::Args),
+    /// Checks a node before it starts
+    Doctor(doctor::Args),
+    /// Shows the settings
+    #[command(subcommand)]
+    Config(config_show::Command),
+    /// Trains under a charter's terms without a network, for comparison
+    Train(train::Args),
+    /// Scores a model on data
+    Eval(eval::Args),
+    /// Uses a model on text
+    Predict(predict::Args),
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum CharterVerb {
+    /// Makes a charter and the folder that travels with it
+    New(charter_new::Args),
+    #[command(flatten)]
+    File(charter::Command),
+}
+
+/// Reads the command line, does what it says, answers the exit code.
+pub fn main() -> ExitCode {
+    let app = match App::try_parse() {
+        Ok(app) => app,
+        Err(error) => {
+            // A closed pipe is no reason for a second error.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let output = Output::new(app.format);
+    let result = match &app.verb {
+        Verb::Testnet(args) => testnet::run(args, &output),
+        Verb::Init(args) => init::run(args, &output),
+        Verb::Key(command) => key::run(command, &output),
+        Verb::Charter(CharterVerb::New(args)) => charter_new::run(args, &output),
+        Verb::Charter(CharterVerb::File(command)) => charter::run(command, &output),
+        Verb::Data(command) => data::run(command, &output),
+        Verb::Run(args) => run::run(args, &output),
+        Verb::Status(args) => status::run(args, &output),
+        Verb::Peers(args) => peers::run(args, &output),
+        Verb::Doctor(args) => doctor::run(args, &output),
+        Verb::Config(command) => config_show::run(command, &output),
+        Verb::Train(args) => train::run(args, &output),
+        Verb::Eval(args) => eval::run(args, &output),
+        Verb::Predict(args) => predict::run(args, &output),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let code = output.failed(&error);
+            ExitCode::from(u8::try_from(code).unwrap_or(1))
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! `starling charter new`: a draft charter and the folder that travels with it.
+
+use std::path::PathBuf;
+
+use model::data::labels::LabelSet;
+use model::data::load::load_tagging_parts;
+use model::data::schema::{Schema, TaskKind};
+use model::data::synthetic::newswire;
+use model::seed::Seed;
+use protocol::id::PeerId;
+use protocol::time::UnixSeconds;
+use protocol::wire::charter::Member;
+use serde_json::json;
+
+use crate::cli::output::{CliError, ExitCode, Output};
+use crate::cli::run::learner_error;
+use crate::recipe::bundle::CHARTER;
+use crate::recipe::found::{FoundError, Founding, found};
+use crate::recipe::terms::{Recipe, Use};
+use crate::runtime::clock::today;
+
+/// Makes a charter and the folder that travels with it.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// Recipe whose terms are taken, a name or a .toml file
+    #[arg(long, default_value = "ner")]
+    recipe: String,
+    /// Where the folder goes
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// A member as KEY=ORGANIZATION; may be repeated
+    #[arg(long = "member", value_name = "KEY=ORGANIZATION", required = true)]
+    members: Vec<String>,
+    /// Key of a founder; the first member when absent; may be repeated
+    #[arg(long = "founder", value_name = "KEY")]
+    founders: Vec<PeerId>,
+    /// Founders that must sign; all of them when absent
+    #[arg(long)]
+    threshold: Option<u32>,
+    /// Texts that everybody may see: labels and tokenizer are made from them
+    #[arg(long, value_name = "PATH")]
+    corpus: Option<PathBuf>,
+    /// Trained encoder to start from, a folder in Hugging Face layout
+    #[arg(long, value_name = "DIR")]
+    base: Option<PathBuf>,
+    /// Days until it expires
+    #[arg(long, default_value_t = 365)]
+    days: u32,
+    /// Seed of the genesis parameters
+    #[arg(long, default_value_t = 7)]
+    seed: u64,
+}
+
+/// Runs the command.
+pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
+    let used = Use { with_data: args.corpus.is_some(), with_base: args.base.is_some() };
+    let recipe = Recipe::find(&args.recipe, used)
+        .map_err(|e| CliError::new(ExitCode::Usage, "there is no such recipe", e, ""))?;
+    let path = args.out.join(CHARTER);
+    if path.exists() {
+        let remedy = "choose another folder, or move this one away";
+        return Err(CliError::new(ExitCode::Refused, "the charter is not written", format!("{} exists", path.display()), remedy));
+    }
+    let members = args.members.iter().map(|m| member(m)).collect::<Result<Vec<_>, _>>()?;
+    let founders = if args.founders.is_empty() { vec![members[0].peer] } else { args.founders.clone() };
+    let threshold = args.threshold.unwrap_or(founders.len() as u32);
+    let (labels, corpus) = public_texts(args, &recipe)?;
+    let founding = Founding {
+        recipe: &recipe,
+        labels: &labels,
+        corpus: &corpus,
+        base: args.base.as_deref(),
+        members,
+        founders: founders.clone(),
+        threshold,
+        seed: args.seed,
+        expires: UnixSeconds(today().0 + u64::from(args.days) * 86_400),
+    };
+    let charter = found(&args.out, founding).map_err(found_error)?;
+    let data = json!({ "folder": args.out, "run": charter.run_id(), "parameters": charter.model.parameters,
+        "labels": charter.task.labels, "founders": founders, "threshold": threshold });
+    output.done(&data, |to| {
+        writeln!(to, "charter  {} (not signed yet)", path.display())?;
+        writeln!(to, "run      {}", charter.run_id())?;
+        writeln!(to, "model    {} parameters, {} labels", charter.model.parameters, charter.task.labels.len())?;
+        writeln!(to, "next     review it, then each founder: starling charter sign {} --dir NODE", path.display())
+    })
+}
+
+fn member(text: &str) -> Result<Member, CliError> {
+    let wrong = |why: String| {
+        CliError::new(ExitCode::Usage, format!("--member {text}"), why, "write KEY=ORGANIZATION; `starling key show` prints the key")
+    };
+    let (key, organization) = text.split_once('=').ok_or_else(|| wrong("there is no = in it".to_owned()))?;
+    let peer = key.trim().parse::<PeerId>().map_err(|e| wrong(e.to_string()))?;
+    Ok(Member { peer, organization: organization.trim().to_owned() })
+}
+
+fn public_texts(args: &Args, recipe: &Recipe) -> Result<(LabelSet, Vec<String>), CliError> {
+    let sentences = match &args.corpus {
+        Some(path) => {
+            let parts = load_tagging_parts(path, &Schema::new(TaskKind::Tagging)).map_err(|e| learner_error(e.into()))?;
+            (parts.labels, parts.train)
+        }
+        None => {
+            let made = newswire::generate(&Seed::from_u64(args.seed), "public", recipe.data.train / 4);
+            (newswire::labels(), made.map_err(|e| learner_error(e.into()))?)
+        }
+    };
+    Ok((sentences.0, sentences.1.iter().map(|s| s.tokens.join(" ")).collect()))
+}
+
+fn found_error(error: FoundError) -> CliError {
+    match error {
+        FoundError::File(error) => error.into(),
+        FoundError::Translate(error) => learner_error(error),
+        FoundError::Model(error) => learner_error(error.into()),
+        error => CliError::new(ExitCode::Config, "the run cannot be founded", error, ""),
+    }
+}

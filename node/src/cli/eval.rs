@@ -1,0 +1,32 @@
+//! `starling eval`: a model's score on data, by label.
+
+use std::path::PathBuf;
+
+use crate::cli::output::{CliError, Output};
+use crate::cli::run::learner_error;
+use crate::trainer::saved::Saved;
+
+/// Scores a model on data.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// The model's folder
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// A data file, or a folder with a test or development file
+    #[arg(long, value_name = "PATH")]
+    data: PathBuf,
+    /// auto, cpu, cuda[:N] or metal
+    #[arg(long, default_value = "auto")]
+    device: String,
+}
+
+/// Runs the command.
+pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
+    let mut saved = Saved::open(&args.model, &args.device, 0).map_err(learner_error)?;
+    let scored = saved.scored(&args.data).map_err(learner_error)?;
+    let report = scored.report(&mut saved.session).map_err(|e| learner_error(e.into()))?;
+    output.done(&report, |to| {
+        writeln!(to, "{report}")?;
+        writeln!(to, "next     starling predict --model {} \"TEXT\"", args.model.display())
+    })
+}

@@ -1,0 +1,204 @@
+//! `starling run`: the long-lived node.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use libp2p::Multiaddr;
+use serde_json::json;
+use tokio::sync::watch;
+
+use crate::cli::output::{CliError, ExitCode, Output};
+use crate::cli::place::Place;
+use crate::config::load::load;
+use crate::net::config::NetConfig;
+use crate::recipe::bundle::{Bundle, BundleError, TOKENIZER};
+use crate::runtime::driver::{DriverError, Ended};
+use crate::runtime::setup::{NodeParts, SetupError, start};
+use crate::store::keys::Identity;
+use crate::store::lock::DirLock;
+use crate::telemetry::log;
+use crate::trainer::translate::{Files, Place as Device, TranslateError, open_learner};
+
+/// Runs a node until it is told to stop.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    place: Place,
+    /// The signed charter, or the folder that travels with it
+    #[arg(long, value_name = "PATH")]
+    charter: Option<PathBuf>,
+    /// Private training data, a file or folder; never leaves the node
+    #[arg(long, value_name = "PATH")]
+    data: Option<PathBuf>,
+    /// Peer to try first; may be repeated
+    #[arg(long, value_name = "ADDRESS")]
+    bootstrap: Vec<Multiaddr>,
+    /// Address to listen on; may be repeated
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Vec<Multiaddr>,
+    /// auto, cpu, cuda[:N] or metal
+    #[arg(long)]
+    device: Option<String>,
+    /// Links to wait for before the first outer step
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    wait_links: u32,
+    /// Longest wait for those links, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 15)]
+    wait_seconds: u32,
+    /// End when the run is through and no linked peer needs this node any more
+    #[arg(long)]
+    until_done: bool,
+}
+
+/// Runs the command.
+pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
+    let sources = args
+        .place
+        .sources()
+        .flag("node.charter", args.charter.as_ref().map(|p| p.display()))
+        .flag("node.data", args.data.as_ref().map(|p| p.display()))
+        .flag("network.bootstrap", join(&args.bootstrap))
+        .flag("network.listen", join(&args.listen))
+        .flag("train.device", args.device.as_ref());
+    let loaded = load(&sources)?;
+    let config = &loaded.config;
+    log::start(&config.log.lines)
+        .map_err(|e| CliError::new(ExitCode::Config, "logging cannot be set up", e, ""))?;
+    for conflict in loaded.conflicts() {
+        tracing::info!("{conflict}");
+    }
+    let dir = &config.node.dir;
+    let _lock = DirLock::acquire(dir)?;
+    let identity = Identity::load(dir)?;
+    let bundle = Bundle::open(&config.node.charter)?;
+    let Some(data) = &config.node.data else {
+        let remedy = "name the data with --data PATH or `data` in starling.toml";
+        return Err(CliError::new(ExitCode::Config, "the node has no data", "it would have nothing to train on", remedy));
+    };
+    let me = identity.peer();
+    let terms = bundle.charter.charter();
+    if matches!(terms.admission, protocol::wire::charter::Admission::Closed(_)) && terms.listed(&me).is_none() {
+        let why = format!("the charter lists its members, and {me} is not among them");
+        let remedy = "ask a founder to list this key in a new version of the charter";
+        return Err(CliError::new(ExitCode::Refused, "this node is not a member of the run", why, remedy));
+    }
+    let device = Device { device: config.train.device.clone(), threads: config.train.threads.unwrap_or(0) };
+    let learner =
+        open_learner(&bundle.charter, &files_of(&bundle), data, &device, &me).map_err(learner_error)?;
+    let mut net = NetConfig::new(*identity.seed(), bundle.charter.run());
+    net.listen = config.network.listen_all();
+    net.bootstrap.clone_from(&config.network.bootstrap);
+    net.external.clone_from(&config.network.external);
+    net.mdns = config.network.mdns;
+    net.links_max = config.network.links_max;
+    let name = config.node.name.clone().unwrap_or_else(|| me.short());
+    let parts = NodeParts {
+        dir: dir.clone(),
+        identity,
+        name: name.clone(),
+        charter: bundle.charter.clone(),
+        certificate: None,
+        learner: Box::new(learner),
+        net,
+        start_links: (args.wait_links, Duration::from_secs(args.wait_seconds.into())),
+        checkpoint_every: config.train.checkpoint_interval,
+        ends_when_drained: args.until_done,
+    };
+    tracing::info!(%name, peer = %me, run = %bundle.charter.run().short(), dir = %dir.display(), "node starts");
+    let ended = drive(parts)?;
+    let data = json!({ "name": name, "peer_id": me.to_string(), "ended": match ended {
+        Ended::Stopped => "stopped",
+        Ended::Drained => "done",
+    }});
+    output.done(&data, |to| {
+        match ended {
+            Ended::Stopped => writeln!(to, "stopped; saved in {}", dir.display())?,
+            Ended::Drained => writeln!(to, "done; the model is in {}", dir.join("model").display())?,
+        }
+        match ended {
+            Ended::Stopped => writeln!(to, "next     starling run --dir {}", args.place.dir.display()),
+            Ended::Drained => writeln!(to, "next     starling eval --model {} --data PATH", dir.join("model").display()),
+        }
+    })
+}
+
+/// The files beside a charter.
+pub(super) fn files_of(bundle: &Bundle) -> Files {
+    Files { tokenizer: bundle.dir.join(TOKENIZER), base: bundle.base() }
+}
+
+/// A model or data that cannot be used, as a command's error.
+pub(super) fn learner_error(error: TranslateError) -> CliError {
+    let code = if error.is_about_data() { ExitCode::Data } else { ExitCode::Config };
+    CliError::new(code, "the model or its data cannot be used", error, "")
+}
+
+/// Runs a node on a runtime of its own until it ends or a signal asks it to.
+pub fn drive(parts: NodeParts) -> Result<Ended, CliError> {
+    // The network needs little; computing has the trainer's threads.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|e| CliError::failed("could not start the runtime", e))?;
+    let ended = runtime.block_on(async {
+        let (stop, stopped) = watch::channel(false);
+        tokio::spawn(async move {
+            wait_for_signal().await;
+            tracing::info!("stopping: saving the state, a second signal ends at once");
+            // The driver may have ended on its own meanwhile.
+            let _ = stop.send(true);
+            wait_for_signal().await;
+            std::process::exit(130);
+        });
+        let driver = start(parts)?;
+        driver.run(stopped).await.map_err(CliError::from)
+    });
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    ended
+}
+
+async fn wait_for_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        let _ = tokio::signal::ctrl_c().await;
+        return;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+fn join(addresses: &[Multiaddr]) -> Option<String> {
+    if addresses.is_empty() {
+        return None;
+    }
+    Some(addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(","))
+}
+
+impl From<SetupError> for CliError {
+    fn from(error: SetupError) -> Self {
+        let code = match &error {
+            SetupError::Net(_) => ExitCode::Unreachable,
+            SetupError::Ledger { .. } => ExitCode::Refused,
+            _ => ExitCode::Failed,
+        };
+        Self::new(code, "the node cannot start", error, "`starling doctor` looks at everything a node needs")
+    }
+}
+
+impl From<DriverError> for CliError {
+    fn from(error: DriverError) -> Self {
+        Self::new(ExitCode::Failed, "the node stopped", error, "mend what is named above and start it again: it goes on from its last checkpoint")
+    }
+}
+
+impl From<BundleError> for CliError {
+    fn from(error: BundleError) -> Self {
+        match error {
+            BundleError::Charter(error) => error.into(),
+            error => Self::new(ExitCode::Config, "the files beside the charter cannot be used", error, ""),
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! `starling testnet`: five nodes, separate processes, one command.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use model::device::DeviceChoice;
+use model::seed::Seed;
+use model::session::Session;
+
+use crate::cli::output::{CliError, ExitCode, Output};
+use crate::recipe::terms::{Recipe, Use};
+use crate::store::status::{self, NodeStatus, STATUS_FILE};
+use crate::telemetry::progress::Progress;
+use crate::testnet::compare::{Evaluation, Job, consensus_relative, eval_job, read_evaluation, run_two, train_job};
+use crate::testnet::launch::{LaunchError, Process};
+use crate::testnet::outcome::{NodeOutcome, Outcome, Series, staleness_p95};
+use crate::testnet::plan::{Plan, PlanError, Wish, prepare};
+use crate::testnet::watch::{WatchError, until_all_end, wait_for_address};
+use crate::testnet::table;
+
+/// How long a node may take to listen.
+const LISTEN_LIMIT: Duration = Duration::from_secs(60);
+
+/// Runs a whole swarm on this machine.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// What to train: a built-in recipe or a .toml file
+    #[arg(long, default_value = "ner")]
+    recipe: String,
+    /// Number of nodes
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=64))]
+    nodes: u32,
+    /// Data of your own instead of the built-in corpus
+    #[arg(long, value_name = "PATH")]
+    data: Option<PathBuf>,
+    /// Trained encoder to start from, a folder in Hugging Face layout
+    #[arg(long, value_name = "DIR")]
+    base: Option<PathBuf>,
+    /// Outer steps with training, instead of the recipe's
+    #[arg(long, value_name = "N")]
+    outer_steps: Option<u32>,
+    /// Seed of data, split and genesis
+    #[arg(long, default_value_t = 7)]
+    seed: u64,
+    /// Where everything goes; runs/testnet-SEED unless given
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// Skip training alone and on pooled data
+    #[arg(long)]
+    no_compare: bool,
+}
+
+/// Runs the command.
+pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
+    let begun = Instant::now();
+    let used = Use { with_data: args.data.is_some(), with_base: args.base.is_some() };
+    let mut recipe = Recipe::find(&args.recipe, used)
+        .map_err(|e| CliError::new(ExitCode::Usage, "there is no such recipe", e, ""))?;
+    if let Some(steps) = args.outer_steps {
+        recipe.schedule.outer_steps = steps;
+    }
+    let dir = args.dir.clone().unwrap_or_else(|| PathBuf::from(format!("runs/testnet-{}", args.seed)));
+    let dir = fresh(&dir)?;
+    let nodes = args.nodes as usize;
+    let wish = Wish {
+        recipe: &recipe,
+        nodes,
+        data: args.data.as_deref(),
+        base: args.base.as_deref(),
+        seed: args.seed,
+        dir: &dir,
+    };
+    let plan = prepare(&wish).map_err(plan_error)?;
+    let terms = &plan.charter;
+    eprintln!("data     {}", plan.data);
+    eprintln!("model    {}", model_words(&plan));
+    eprintln!("charter  {} (run {})", plan.bundle.display(), terms.run_id().short());
+    together(&plan)?;
+    let mut jobs = Vec::new();
+    if !args.no_compare {
+        jobs.extend(comparison_jobs(&plan));
+    }
+    if !jobs.is_empty() {
+        let mut progress = Progress::new("alone and pooled", jobs.len() as u64);
+        run_two(jobs, |ended| progress.set(ended as u64, "training under the same terms, for comparison"))
+            .map_err(launch_error)?;
+        progress.finish("comparison trained");
+    }
+    let scores = evaluate(&plan, !args.no_compare)?;
+    let outcome = gather(&plan, args, &scores, begun.elapsed().as_secs_f64())?;
+    save(&plan, &outcome)?;
+    output.done(&outcome.json(), |to| write!(to, "{}", table::render(&outcome)))
+}
+
+/// A folder of its own for this run; an earlier run of the same name is kept under another.
+fn fresh(dir: &Path) -> Result<PathBuf, CliError> {
+    let failed = |e: std::io::Error| CliError::failed(format!("could not make {}", dir.display()), e);
+    if dir.exists() {
+        let old = (1..1_000).map(|i| dir.with_extension(format!("old{i}"))).find(|p| !p.exists());
+        let Some(old) = old else {
+            return Err(CliError::new(ExitCode::Refused, "too many earlier runs", dir.display(), "remove some of them"));
+        };
+        std::fs::rename(dir, &old).map_err(failed)?;
+        eprintln!("note     an earlier run was moved to {}", old.display());
+    }
+    std::fs::create_dir_all(dir).map_err(failed)?;
+    Ok(dir.to_owned())
+}
+
+/// Starts every node, shows how far they are, waits until all are through.
+fn together(plan: &Plan) -> Result<(), CliError> {
+    let mut running: Vec<(Process, PathBuf)> = Vec::new();
+    let mut bootstrap: Option<String> = None;
+    for node in &plan.nodes {
+        let mut args = vec![
+            "run".to_owned(),
+            "--dir".to_owned(),
+            node.dir.display().to_string(),
+            "--until-done".to_owned(),
+            "--wait-links".to_owned(),
+            (plan.nodes.len() - 1).to_string(),
+        ];
+        if let Some(address) = &bootstrap {
+            args.extend(["--bootstrap".to_owned(), address.clone()]);
+        }
+        let mut process =
+            Process::start(&node.name, &args, 1, &node.dir.join("node.log")).map_err(launch_error)?;
+        if bootstrap.is_none() {
+            bootstrap = Some(wait_for_address(&mut process, &node.dir, LISTEN_LIMIT).map_err(watch_error)?);
+        }
+        running.push((process, node.dir.clone()));
+    }
+    until_all_end(&mut running, plan.charter.steps()).map_err(watch_error)
+}
+
+/// Every node alone with as many inner steps, and one model on all data with as many examples; the longest first.
+fn comparison_jobs(plan: &Plan) -> Vec<Job> {
+    let schedule = &plan.charter.schedule;
+    let own = u64::from(schedule.outer_steps) * u64::from(schedule.inner_steps);
+    let all = own * plan.nodes.len() as u64;
+    let mut jobs = vec![train_job("pooled", &plan.bundle, &plan.pooled, Some(all), &plan.dir.join("pooled/model"))];
+    for node in &plan.nodes {
+        jobs.push(train_job(&node.name, &plan.bundle, &node.data, Some(own), &node.dir.join("alone")));
+    }
+    jobs
+}
+
+struct Scores {
+    together: Vec<Evaluation>,
+    alone: Vec<Option<Evaluation>>,
+    pooled: Option<Evaluation>,
+}
+
+/// Scores every model on the same test file.
+fn evaluate(plan: &Plan, compared: bool) -> Result<Scores, CliError> {
+    let folder = plan.dir.join("scores");
+    std::fs::create_dir_all(&folder).map_err(|e| CliError::failed("could not make a folder", e))?;
+    let mut jobs = Vec::new();
+    let mut add = |name: String, model: PathBuf| {
+        let out = folder.join(format!("{name}.json"));
+        jobs.push(eval_job(&name, &model, &plan.test, &out));
+        out
+    };
+    let together: Vec<PathBuf> =
+        plan.nodes.iter().map(|n| add(format!("{}-together", n.name), n.dir.join("model"))).collect();
+    let mut alone = Vec::new();
+    let mut pooled = None;
+    if compared {
+        alone = plan.nodes.iter().map(|n| add(format!("{}-alone", n.name), n.dir.join("alone"))).collect();
+        pooled = Some(add("pooled".to_owned(), plan.dir.join("pooled/model")));
+    }
+    let mut progress = Progress::new("evaluate", jobs.len() as u64);
+    run_two(jobs, |ended| progress.set(ended as u64, "every model on the same test file")).map_err(launch_error)?;
+    progress.finish("evaluated");
+    let read = |out: &PathBuf| read_evaluation(out).map_err(|e| CliError::failed("an evaluation left no result", e));
+    let together = together.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    let alone = if compared {
+        alone.iter().map(|out| read(out).map(Some)).collect::<Result<Vec<_>, _>>()?
+    } else {
+        vec![None; plan.nodes.len()]
+    };
+    Ok(Scores { together, alone, pooled: pooled.as_ref().map(read).transpose()? })
+}
+
+fn gather(plan: &Plan, args: &Args, scores: &Scores, wall_s: f64) -> Result<Outcome, CliError> {
+    let mut nodes = Vec::new();
+    let mut series = Vec::new();
+    let (mut published, mut dense) = (0.0, 0.0);
+    let mut rejected_shards = 0;
+    for (i, node) in plan.nodes.iter().enumerate() {
+        let status: NodeStatus = status::read(&node.dir.join(STATUS_FILE))?.value;
+        let metrics = node.dir.join("metrics.jsonl");
+        let own = Series::read_metrics(&metrics)
+            .map_err(|e| CliError::failed(format!("could not read {}", metrics.display()), e))?;
+        let sum = |name: &str| own.iter().filter(|s| s.name == name).flat_map(|s| &s.points).map(|p| p.1).sum::<f64>();
+        let updates = own.iter().filter(|s| s.name == "update_bytes").map(|s| s.points.len()).sum::<usize>();
+        published += sum("update_bytes");
+        dense += updates as f64 * plan.charter.model.parameters as f64 * 4.0;
+        rejected_shards += status.rejected_shards;
+        nodes.push(NodeOutcome {
+            name: node.name.clone(),
+            organization: node.organization.clone(),
+            samples: node.samples,
+            outer_steps: status.outer_step,
+            loss: status.loss_last,
+            score_alone: scores.alone[i].as_ref().map(|e| e.score),
+            score_together: scores.together[i].score,
+            bytes_sent: status.bytes_sent,
+            bytes_received: status.bytes_received,
+            staleness_p95: staleness_p95(&metrics).unwrap_or(0),
+            busy_seconds: sum("train_seconds"),
+            rejected: status.rejected_shards,
+        });
+        series.extend(own);
+    }
+    let first = &scores.together[0];
+    Ok(Outcome {
+        seed: args.seed,
+        recipe: args.recipe.clone(),
+        metric: plan.charter.task.metric.clone(),
+        data: plan.data.clone(),
+        model: model_words(plan),
+        nodes,
+        score_pooled: scores.pooled.as_ref().map(|e| e.score),
+        consensus_distance_relative: consensus(plan)?,
+        compression: if published > 0.0 { dense / published } else { 1.0 },
+        rejected_shards,
+        wall_s,
+        report_dir: plan.dir.display().to_string(),
+        table: serde_json::from_value(first.report.clone()).ok(),
+        series,
+    })
+}
+
+/// Exact, from the models the nodes ended with.
+fn consensus(plan: &Plan) -> Result<f64, CliError> {
+    let read = |dir: PathBuf| -> Result<Vec<f32>, model::error::Error> {
+        let session = Session::load(&dir, &DeviceChoice::Cpu, Seed::from_u64(0))?;
+        let mut flat = vec![0.0; session.parameter_count()];
+        session.read(&mut flat)?;
+        Ok(flat)
+    };
+    let models: Result<Vec<_>, _> = plan.nodes.iter().map(|n| read(n.dir.join("model"))).collect();
+    let models = models.map_err(|e| CliError::failed("a node's model cannot be read", e))?;
+    Ok(consensus_relative(&models))
+}
+
+/// Report, records of the whole run, and one of the models, which are all but equal after settling.
+fn save(plan: &Plan, outcome: &Outcome) -> Result<(), CliError> {
+    let failed = |e: std::io::Error| CliError::failed(format!("could not write into {}", plan.dir.display()), e);
+    let facts = serde_json::json!({
+        "command": std::env::args().collect::<Vec<_>>(),
+        "version": env!("CARGO_PKG_VERSION"),
+        "run": plan.charter.run_id(),
+        "charter": plan.charter,
+        "outcome": outcome,
+    });
+    let text = serde_json::to_string_pretty(&facts).map_err(|e| CliError::failed("could not write run.json", e))?;
+    std::fs::write(plan.dir.join("run.json"), text).map_err(failed)?;
+    for name in ["metrics.jsonl", "events.jsonl", "eval.jsonl"] {
+        let mut all = Vec::new();
+        for node in &plan.nodes {
+            all.extend(std::fs::read(node.dir.join(name)).unwrap_or_default());
+        }
+        std::fs::write(plan.dir.join(name), all).map_err(failed)?;
+    }
+    let to = plan.dir.join("model");
+    std::fs::create_dir_all(&to).map_err(failed)?;
+    let from = plan.nodes[0].dir.join("model");
+    for entry in std::fs::read_dir(&from).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        std::fs::copy(entry.path(), to.join(entry.file_name())).map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn model_words(plan: &Plan) -> String {
+    let arch: BTreeMap<String, serde_json::Value> =
+        serde_json::from_str(&plan.charter.model.architecture).unwrap_or_default();
+    let number = |key: &str| arch.get(key).and_then(serde_json::Value::as_u64).unwrap_or(0);
+    format!(
+        "{} {}x{}, {:.1} M parameters, device cpu",
+        arch.get("kind").and_then(|k| k.as_str()).unwrap_or("model"),
+        number("num_hidden_layers"),
+        number("hidden_size"),
+        plan.charter.model.parameters as f64 / 1e6
+    )
+}
+
+fn plan_error(error: PlanError) -> CliError {
+    let code = match &error {
+        PlanError::Data(_) => ExitCode::Data,
+        PlanError::Io { .. } => ExitCode::Failed,
+        _ => ExitCode::Config,
+    };
+    CliError::new(code, "the testnet cannot be prepared", error, "")
+}
+
+fn launch_error(error: LaunchError) -> CliError {
+    CliError::failed("a process of the testnet failed", error)
+}
+
+fn watch_error(error: WatchError) -> CliError {
+    CliError::failed("a node of the testnet failed", error)
+}

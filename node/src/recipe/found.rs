@@ -1,0 +1,168 @@
+//! Founding a run: from a recipe, labels and members to the folder that travels with the charter.
+
+use std::path::{Path, PathBuf};
+
+use model::arch::config::ArchConfig;
+use model::data::labels::LabelSet;
+use model::data::tokenize::tokenizer::Tokenizer;
+use model::data::tokenize::train::{TrainOptions, train_wordpiece};
+use model::device::DeviceChoice;
+use model::params::folder::read_arch;
+use model::seed::Seed;
+use model::session::Session;
+use protocol::crypto::keys::Keypair;
+use protocol::id::{Hash, PeerId};
+use protocol::time::UnixSeconds;
+use protocol::wire::charter::{Admission, Charter, CharterError, Genesis, Member, ModelTerms, TaskTerms};
+use thiserror::Error;
+
+use crate::config::charter_file::{CharterFile, CharterFileError};
+use crate::recipe::bundle::{BASE, BASE_CONFIG, BASE_PARAMETERS, BundleError, CHARTER, hash_file};
+use crate::recipe::terms::Recipe;
+use crate::trainer::translate::{TranslateError, head, layout};
+
+/// What a run is founded from.
+pub struct Founding<'a> {
+    /// The recipe.
+    pub recipe: &'a Recipe,
+    /// Labels of the task.
+    pub labels: &'a LabelSet,
+    /// Texts the tokenizer is trained on where there is no base; no node's private data belongs here.
+    pub corpus: &'a [String],
+    /// A checkpoint to start from, in Hugging Face layout.
+    pub base: Option<&'a Path>,
+    /// Who may take part.
+    pub members: Vec<Member>,
+    /// Who may sign.
+    pub founders: Vec<PeerId>,
+    /// How many of them must.
+    pub threshold: u32,
+    /// Seed of the genesis parameters.
+    pub seed: u64,
+    /// When it ends.
+    pub expires: UnixSeconds,
+}
+
+/// A run that cannot be founded.
+#[derive(Debug, Error)]
+pub enum FoundError {
+    /// The model or the tokenizer cannot be made.
+    #[error(transparent)]
+    Model(#[from] model::error::Error),
+    /// The recipe does not fit this program.
+    #[error(transparent)]
+    Translate(#[from] TranslateError),
+    /// The recipe's architecture is none.
+    #[error("the recipe's architecture: {0}")]
+    Architecture(String),
+    /// The terms do not hold.
+    #[error(transparent)]
+    Terms(#[from] CharterError),
+    /// The charter cannot be written.
+    #[error(transparent)]
+    File(#[from] CharterFileError),
+    /// A file beside the charter cannot be read.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// A file cannot be written.
+    #[error("could not write {path}: {source}", path = path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// Writes the folder with an unsigned charter; answers the charter.
+pub fn found(dir: &Path, founding: Founding<'_>) -> Result<Charter, FoundError> {
+    let io = |path: &Path| {
+        let path = path.to_owned();
+        move |source| FoundError::Io { path, source }
+    };
+    std::fs::create_dir_all(dir).map_err(io(dir))?;
+    let recipe = founding.recipe;
+    let kind = match recipe.task.kind.as_str() {
+        "classify" => model::data::schema::TaskKind::Classify,
+        _ => model::data::schema::TaskKind::Tagging,
+    };
+    let head = head(kind, founding.labels.len());
+    let seed = Seed::from_u64(founding.seed);
+    let (tokenizer, session, base_hash) = match founding.base {
+        Some(base) => {
+            let tokenizer = Tokenizer::load(base)?;
+            // Parsing first: a bad checkpoint is refused before it is copied.
+            let session = Session::from_folder(base, &head, &DeviceChoice::Cpu, seed)?;
+            let to = dir.join(BASE);
+            std::fs::create_dir_all(&to).map_err(io(&to))?;
+            for (name, place) in [("model.safetensors", BASE_PARAMETERS), ("config.json", BASE_CONFIG)] {
+                let from = base.join(name);
+                std::fs::copy(&from, dir.join(place)).map_err(io(&from))?;
+            }
+            (tokenizer, session, Some(hash_file(&dir.join(BASE_PARAMETERS))?))
+        }
+        None => {
+            let options = TrainOptions { vocabulary: recipe.model.vocabulary, ..TrainOptions::default() };
+            let tokenizer = train_wordpiece(founding.corpus.iter().map(String::as_str), &options)?;
+            let arch = architecture(recipe, tokenizer.vocabulary())?;
+            (tokenizer, Session::new(&arch, &head, &DeviceChoice::Cpu, seed)?, None)
+        }
+    };
+    tokenizer.save(dir)?;
+    let arch = match founding.base {
+        Some(base) => read_arch(base)?,
+        None => session.arch().clone(),
+    };
+    let genesis = match base_hash {
+        Some(hash) => Genesis::Checkpoint { hash, seed: founding.seed },
+        None => Genesis::Seed(founding.seed),
+    };
+    let layout = layout(&session);
+    let charter = Charter {
+        name: recipe.name.clone(),
+        purpose: recipe.purpose.clone(),
+        version: 1,
+        run: None,
+        expires: founding.expires,
+        founders: founding.founders,
+        threshold: founding.threshold,
+        model: ModelTerms {
+            architecture: serde_json::to_string(&arch).map_err(|e| FoundError::Architecture(e.to_string()))?,
+            tokenizer: Some(Hash(tokenizer.hash())),
+            genesis,
+            layout: layout.hash(),
+            parameters: layout.len() as u64,
+        },
+        task: TaskTerms {
+            kind: recipe.task.kind.clone(),
+            labels: founding.labels.names().to_vec(),
+            metric: recipe.task.metric.clone(),
+            tokens_max: recipe.task.tokens_max,
+        },
+        train: recipe.train.clone(),
+        exchange: recipe.exchange.clone(),
+        mixing: recipe.mixing.clone(),
+        schedule: recipe.schedule.clone(),
+        admission: Admission::Closed(founding.members),
+        audit: recipe.audit.clone(),
+    };
+    charter.check()?;
+    let file = CharterFile::draft(&charter).map_err(FoundError::Architecture)?;
+    file.write(&dir.join(CHARTER))?;
+    Ok(charter)
+}
+
+fn architecture(recipe: &Recipe, vocabulary: usize) -> Result<ArchConfig, FoundError> {
+    let mut table = recipe.model.architecture.clone();
+    table.insert("vocab_size".to_owned(), toml::Value::Integer(vocabulary as i64));
+    table.try_into().map_err(|e: toml::de::Error| FoundError::Architecture(e.to_string()))
+}
+
+/// Signs the charter of a folder.
+pub fn sign(dir: &Path, keys: &Keypair) -> Result<(), FoundError> {
+    let path = dir.join(CHARTER);
+    let mut file = CharterFile::read(&path)?;
+    file.sign(keys);
+    file.write(&path)?;
+    Ok(())
+}

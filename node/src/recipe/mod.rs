@@ -1,0 +1,5 @@
+//! Recipes: named runs, from which charters and testnets are made.
+
+pub mod bundle;
+pub mod found;
+pub mod terms;

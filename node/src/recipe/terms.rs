@@ -1,0 +1,187 @@
+//! A recipe as it is written: data, task, model and every number of the charter but keys and dates.
+
+use protocol::wire::charter::{AuditTerms, ExchangeTerms, MixingTerms, ScheduleTerms, TrainTerms};
+use serde::Deserialize;
+use thiserror::Error;
+
+const BUILT_IN: &[(&str, &str)] = &[("ner", include_str!("../../recipes/ner.toml"))];
+
+/// A recipe.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub purpose: String,
+    /// The data.
+    pub data: DataTerms,
+    /// The task.
+    pub task: TaskPlan,
+    /// The model.
+    pub model: ModelPlan,
+    /// Inner training.
+    pub train: TrainTerms,
+    /// What may leave a node.
+    pub exchange: ExchangeTerms,
+    /// How a peer mixes.
+    pub mixing: MixingTerms,
+    /// How long, how often.
+    pub schedule: ScheduleTerms,
+    /// What is recorded.
+    pub audit: AuditTerms,
+}
+
+/// Where the data of a testnet comes from.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataTerms {
+    /// The built-in generator.
+    pub generator: String,
+    /// The nodes of a testnet.
+    pub nodes: Vec<NodePlan>,
+    /// Training examples of all nodes together.
+    pub train: usize,
+    /// Test examples.
+    pub test: usize,
+    /// Concentration of the Dirichlet split over topics.
+    pub dirichlet: f64,
+}
+
+/// One node of a testnet.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodePlan {
+    /// Its name.
+    pub name: String,
+    /// Who runs it.
+    pub organization: String,
+}
+
+/// The task of a recipe; labels come from the data.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaskPlan {
+    /// `tagging`, `classify`.
+    pub kind: String,
+    /// The headline metric.
+    pub metric: String,
+    /// Longest input in tokens.
+    pub tokens_max: u32,
+}
+
+/// The model of a recipe; a base checkpoint replaces both.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelPlan {
+    /// Entries of the tokenizer that is trained on the genesis corpus.
+    pub vocabulary: usize,
+    /// The architecture; the vocabulary size is filled in.
+    pub architecture: toml::Table,
+}
+
+/// A recipe that cannot be used.
+#[derive(Debug, Error)]
+pub enum RecipeError {
+    /// No such recipe.
+    #[error("expected a recipe ({known}) or a path to a .toml file, found {found:?}")]
+    Unknown {
+        /// Built-in recipes.
+        known: String,
+        /// What was asked for.
+        found: String,
+    },
+    /// The file cannot be read.
+    #[error("could not read the recipe {path}: {source}")]
+    Io {
+        /// The file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not a recipe.
+    #[error("the recipe {name} is not valid: {why}")]
+    Malformed {
+        /// Which.
+        name: String,
+        /// Why.
+        why: String,
+    },
+}
+
+/// What a recipe is used with, which changes some of its numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Use {
+    /// Files of one's own.
+    pub with_data: bool,
+    /// A base checkpoint.
+    pub with_base: bool,
+}
+
+impl Recipe {
+    /// Finds a recipe by name, or reads it from a `.toml` file.
+    pub fn find(name: &str, used: Use) -> Result<Self, RecipeError> {
+        let built_in = BUILT_IN.iter().find(|(n, _)| *n == name).map(|(_, text)| (*text).to_owned());
+        let is_file = std::path::Path::new(name).extension().is_some_and(|e| e.eq_ignore_ascii_case("toml"));
+        let text = match built_in {
+            Some(text) => text,
+            None if is_file => std::fs::read_to_string(name)
+                .map_err(|source| RecipeError::Io { path: name.to_owned(), source })?,
+            None => {
+                let known: Vec<_> = BUILT_IN.iter().map(|(n, _)| *n).collect();
+                return Err(RecipeError::Unknown { known: known.join(", "), found: name.to_owned() });
+            }
+        };
+        Self::read(name, &text, used)
+    }
+
+    fn read(name: &str, text: &str, used: Use) -> Result<Self, RecipeError> {
+        let malformed = |why: String| RecipeError::Malformed { name: name.to_owned(), why };
+        let mut table: toml::Table = text.parse().map_err(|e: toml::de::Error| malformed(e.to_string()))?;
+        for (key, applies) in [("with_data", used.with_data), ("with_base", used.with_base)] {
+            match table.remove(key) {
+                Some(toml::Value::Table(changes)) if applies => merge(&mut table, changes),
+                Some(toml::Value::Table(_)) | None => {}
+                Some(_) => return Err(malformed(format!("expected a table under {key}"))),
+            }
+        }
+        table.try_into().map_err(|e: toml::de::Error| malformed(e.to_string()))
+    }
+}
+
+/// Replaces what `changes` names and keeps the rest.
+fn merge(table: &mut toml::Table, changes: toml::Table) {
+    for (key, change) in changes {
+        match (table.get_mut(&key), change) {
+            (Some(toml::Value::Table(old)), toml::Value::Table(new)) => merge(old, new),
+            (_, change) => {
+                table.insert(key, change);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn built_in_recipes_read_in_every_use() {
+        for (name, _) in BUILT_IN {
+            for (with_data, with_base) in [(false, false), (true, false), (true, true), (false, true)] {
+                let recipe = Recipe::find(name, Use { with_data, with_base }).unwrap();
+                assert_eq!(recipe.name, *name);
+            }
+        }
+        let plain = Recipe::find("ner", Use::default()).unwrap();
+        let based = Recipe::find("ner", Use { with_data: true, with_base: true }).unwrap();
+        assert_ne!(plain.train.rate, based.train.rate);
+        assert_eq!(plain.train.batch, based.train.batch);
+    }
+
+    #[test]
+    fn an_unknown_recipe_is_answered_with_those_there_are() {
+        let error = Recipe::find("nre", Use::default()).unwrap_err().to_string();
+        assert!(error.contains("ner") && error.contains("nre"), "{error}");
+    }
+}

@@ -1,0 +1,207 @@
+//! Putting a node together: identity, charter, data, model, disk, network, trainer, peer.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use protocol::crypto::keys::Keypair;
+use protocol::id::{PeerId, RunId};
+use protocol::ledger::chain::Head;
+use protocol::peer::config::PeerConfig;
+use protocol::peer::machine::Peer;
+use protocol::peer::snapshot::Snapshot;
+use protocol::rng::Seed;
+use protocol::shard::cut::cut;
+use protocol::time::Span;
+use protocol::wire::charter::SignedCharter;
+use protocol::wire::sealed::CoSigned;
+use thiserror::Error;
+use tokio::sync::mpsc;
+
+use crate::net::config::NetConfig;
+use crate::net::error::NetError;
+use crate::runtime::checkpoint::{self, Reservation, RestoreError};
+use crate::runtime::clock::{Clock, today};
+use crate::runtime::driver::Driver;
+use crate::runtime::notes::Notes;
+use crate::store::blocks::Blocks;
+use crate::store::keys::Identity;
+use crate::store::ledger::{Durable, LedgerFile, LedgerFileError};
+use crate::store::sequence::{Sequence, SequenceError};
+use crate::store::state::StateError;
+use crate::trainer::learner::{Learner, LearnerError};
+use crate::trainer::worker::{Trainer, TrainerStart};
+
+/// What a node is put together from.
+pub struct NodeParts {
+    /// Its directory; the caller holds its lock.
+    pub dir: PathBuf,
+    /// Its key.
+    pub identity: Identity,
+    /// Its name for people.
+    pub name: String,
+    /// The charter.
+    pub charter: SignedCharter,
+    /// Its certificate, in invited runs.
+    pub certificate: Option<CoSigned>,
+    /// The model with its data, at genesis.
+    pub learner: Box<dyn Learner>,
+    /// Where to listen and whom to dial.
+    pub net: NetConfig,
+    /// Links to wait for before the first outer step, and how long at most.
+    pub start_links: (u32, Duration),
+    /// Least time between two checkpoints.
+    pub checkpoint_every: Duration,
+    /// Whether the node ends when the run is through and nobody needs it.
+    pub ends_when_drained: bool,
+}
+
+/// A node that cannot start.
+#[derive(Debug, Error)]
+pub enum SetupError {
+    /// Saved state cannot be used.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+    /// The folder of generations cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The ledger cannot be used.
+    #[error(transparent)]
+    LedgerFile(#[from] LedgerFileError),
+    /// The ledger is not this node's, or was changed.
+    #[error("the ledger {path} does not hold: {why}; move it away to begin a new one, and keep it as evidence", path = path.display())]
+    Ledger {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// The count of starts cannot be raised.
+    #[error(transparent)]
+    Sequence(#[from] SequenceError),
+    /// A record file cannot be opened.
+    #[error("could not open the records in {dir}: {source}", dir = dir.display())]
+    Notes {
+        /// The node's directory.
+        dir: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The network cannot be opened.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// The trainer cannot start.
+    #[error(transparent)]
+    Trainer(#[from] LearnerError),
+}
+
+/// Puts a node together and starts its network and its trainer.
+pub fn start(parts: NodeParts) -> Result<Driver, SetupError> {
+    let NodeParts { dir, identity, name, charter, certificate, learner, net, .. } = &parts;
+    let run = charter.run();
+    let terms = charter.charter();
+    let keys = Keypair::from_secret(*identity.seed());
+    let mut state = checkpoint::open(dir, run)?;
+    let restored = match state.latest()? {
+        Some(generation) => Some(checkpoint::restore(&generation)?),
+        None => None,
+    };
+    for note in state.take_notes() {
+        tracing::warn!("{note}");
+    }
+    let (mut snapshot, copies) = match restored {
+        Some((snapshot, copies)) => {
+            tracing::info!(outer = snapshot.step.0, "going on from the last checkpoint");
+            (snapshot, Some(copies))
+        }
+        None => (Snapshot::default(), None),
+    };
+    let (reservation, reserved) = Reservation::open(dir, run)?;
+    let (ledger, head) = open_ledger(dir, run, keys.peer())?;
+    // The file is written before a checkpoint, so it is at least as long as what the checkpoint remembers.
+    snapshot.ledger = head;
+    let incarnation = Sequence::open(dir, None)?.take()? as u32;
+    let notes = Notes::open(dir, name).map_err(|source| SetupError::Notes { dir: dir.clone(), source })?;
+    let parameters = learner.parameters();
+    let clock = Clock::start();
+    let secret = Seed::from_bytes(*identity.seed()).fork("node");
+    let config = PeerConfig {
+        charter: charter.clone(),
+        name: name.clone(),
+        certificate: certificate.clone(),
+        incarnation,
+        reserved: reserved.0,
+        date: (clock.now(), today()),
+        links_max: net.links_max,
+        start_links: parts.start_links.0,
+        start_patience: Span(parts.start_links.1.as_micros() as u64),
+    };
+    let seed = secret.fork("peer").fork_index(u64::from(incarnation));
+    let peer = Peer::new(config, keys, &seed, snapshot);
+    let me = peer.status().peer_id;
+    let shards = cut(parameters, terms.exchange.codec).len();
+    let (mixing, codec) = (&terms.mixing, terms.exchange.codec);
+    let trainer_start = TrainerStart {
+        codec,
+        noise: secret.fork("noise").fork_index(u64::from(incarnation)),
+        sketch: Seed::from_bytes(run.0.0).fork("sketch"),
+        outer: (mixing.outer_momentum, mixing.outer_rate),
+        restored: copies,
+        export: dir.join("model"),
+        learner: parts.learner,
+    };
+    let (report, reports) = mpsc::unbounded_channel();
+    // The driver may be gone when the last report comes; then nobody needs it.
+    let trainer = Trainer::start(trainer_start, move |r| drop(report.send(r)))?;
+    let (net, events) = crate::net::start::start(parts.net)?;
+    let (commit_done, commits) = mpsc::unbounded_channel();
+    let (reserve_done, reserved) = mpsc::unbounded_channel();
+    Ok(Driver {
+        peer,
+        clock,
+        net,
+        events,
+        trainer,
+        reports,
+        blocks: Blocks::default(),
+        received: Default::default(),
+        fetches: Default::default(),
+        ledger,
+        state: Some(state),
+        reservation,
+        notes,
+        dir: parts.dir,
+        name: parts.name,
+        run,
+        me,
+        parameters: parameters as u64,
+        shards,
+        checkpoint_every: parts.checkpoint_every,
+        checkpointed: Instant::now(),
+        snapshot: None,
+        is_committing: false,
+        commits,
+        commit_done,
+        reserved,
+        reserve_done,
+        sketches: Default::default(),
+        listening: Vec::new(),
+        ends_when_drained: parts.ends_when_drained,
+        fault: None,
+    })
+}
+
+/// Opens the ledger and checks the whole chain; it is what the head of every manifest stands on.
+fn open_ledger(dir: &Path, run: RunId, owner: PeerId) -> Result<(LedgerFile, Head), SetupError> {
+    let path = dir.join(format!("ledger-{}", run.short()));
+    let (file, torn) = LedgerFile::open(&path, Durable::OnSync)?;
+    if let Some(torn) = torn {
+        tracing::warn!(records = torn.records, moved_to = %torn.moved_to.display(), "the end of the ledger was torn");
+    }
+    let mut head = Head::default();
+    for record in file.read()? {
+        let bytes = record?;
+        head.check(&bytes, &owner)
+            .map_err(|e| SetupError::Ledger { path: path.clone(), why: e.to_string() })?;
+    }
+    Ok((file, head))
+}

@@ -1,0 +1,80 @@
+//! What stands beside a saved model: labels, tokenizer, where it comes from.
+
+use std::path::Path;
+
+use model::data::tokenize::tokenizer::Tokenizer;
+use model::session::Session;
+use protocol::id::OuterStep;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+/// File of lineage and task beside a model.
+pub const LINEAGE: &str = "starling.json";
+
+/// What a saved model needs to be used without its charter.
+#[derive(Clone)]
+pub struct Card {
+    /// Facts that are written to `starling.json`.
+    pub facts: Facts,
+    /// Name of the headline metric.
+    pub metric: String,
+    /// The tokenizer, for models of text.
+    pub tokenizer: Option<Box<Tokenizer>>,
+}
+
+/// The contents of `starling.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Facts {
+    /// Name of the run.
+    pub run_name: String,
+    /// The run; empty for a model trained outside one.
+    pub run: String,
+    /// What the run is for.
+    pub purpose: String,
+    /// The outer step the parameters belong to.
+    pub outer_step: u32,
+    /// `tagging`, `classify`.
+    pub task: String,
+    /// Labels in order.
+    pub labels: Vec<String>,
+    /// Longest input in tokens.
+    pub tokens_max: u32,
+    /// Key of the node that wrote it.
+    pub peer_id: String,
+}
+
+impl Card {
+    /// Writes the model folder: weights, config, tokenizer, lineage, card.
+    pub fn save(&self, session: &Session, dir: &Path, step: OuterStep) -> Result<(), String> {
+        let labels = &self.facts.labels;
+        let id2label: serde_json::Map<_, _> =
+            labels.iter().enumerate().map(|(i, l)| (i.to_string(), json!(l))).collect();
+        let label2id: serde_json::Map<_, _> = labels.iter().enumerate().map(|(i, l)| (l.clone(), json!(i))).collect();
+        let extra = json!({ "id2label": id2label, "label2id": label2id });
+        session.save(dir, &extra).map_err(|e| e.to_string())?;
+        if let Some(tokenizer) = &self.tokenizer {
+            tokenizer.save(dir).map_err(|e| e.to_string())?;
+        }
+        let facts = Facts { outer_step: step.0, ..self.facts.clone() };
+        let text = serde_json::to_string_pretty(&facts).map_err(|e| e.to_string())?;
+        let write = |name: &str, text: &str| std::fs::write(dir.join(name), text).map_err(|e| format!("{name}: {e}"));
+        write(LINEAGE, &text)?;
+        write("README.md", &self.readme(&facts, session.parameter_count()))
+    }
+
+    fn readme(&self, facts: &Facts, parameters: usize) -> String {
+        format!(
+            "# {}\n\n{}\n\nTrained together with Starling; no node's data left its owner.\n\n\
+             - task: {} ({} labels), metric {}\n- parameters: {parameters}\n- run: {}\n- outer step: {}\n\n\
+             Use it: `starling predict --model DIR TEXT`, or load the folder with any program that reads the Hugging Face layout.\n\n\
+             Scores hold for data like that it was tested on; measure it on your own before you rely on it.\n",
+            facts.run_name,
+            facts.purpose,
+            facts.task,
+            facts.labels.len(),
+            self.metric,
+            facts.run,
+            facts.outer_step,
+        )
+    }
+}

@@ -1,0 +1,129 @@
+//! A model session with its private data, as the trainer sees it.
+
+use std::path::Path;
+use std::time::Instant;
+
+use model::data::batcher::{Batcher, Position};
+use model::session::Session;
+use model::train::optimizer::OptimizerState;
+use model::train::schedule::{Schedule, Shape};
+use protocol::id::OuterStep;
+use protocol::wire::charter::TrainTerms;
+
+use crate::trainer::learner::{Judged, Learned, Learner, LearnerError, Lesson};
+use crate::trainer::model_card::Card;
+use crate::trainer::score::Scored;
+
+/// A model, its training rows and the examples it is scored on.
+pub struct ModelLearner {
+    session: Session,
+    batches: Batcher,
+    scored: Scored,
+    terms: TrainTerms,
+    card: Card,
+}
+
+impl ModelLearner {
+    /// Puts a learner together; the session holds the genesis parameters.
+    pub fn new(session: Session, batches: Batcher, scored: Scored, terms: TrainTerms, card: Card) -> Self {
+        Self { session, batches, scored, terms, card }
+    }
+
+    /// The rate of inner step `step` of `total`: warm-up, peak, fall to 0.
+    fn schedule(&self, total: u64) -> Schedule {
+        let warmup_steps = (f64::from(self.terms.warmup_share) * total as f64) as u64;
+        let fall = f64::from(self.terms.decay_share);
+        let shape = if fall > 0.0 { Shape::Wsd { fall } } else { Shape::Constant };
+        Schedule { peak: f64::from(self.terms.rate), warmup_steps, total_steps: total.max(1), shape }
+    }
+}
+
+fn wrong(what: &'static str) -> impl FnOnce(model::error::Error) -> LearnerError {
+    move |e| LearnerError { what, why: e.to_string() }
+}
+
+impl Learner for ModelLearner {
+    fn parameters(&self) -> usize {
+        self.session.parameter_count()
+    }
+
+    fn read(&self, out: &mut [f32]) {
+        self.session.read(out).expect("the trainer's buffers have the model's length");
+    }
+
+    fn write(&mut self, flat: &[f32]) -> Result<(), LearnerError> {
+        self.session.write(flat).map_err(wrong("take over mixed parameters"))
+    }
+
+    fn train(&mut self, lesson: Lesson, is_stopped: &dyn Fn() -> bool) -> Result<Learned, LearnerError> {
+        let schedule = self.schedule(lesson.total);
+        let begun = Instant::now();
+        let limit = if lesson.seconds_max == 0 { f64::INFINITY } else { f64::from(lesson.seconds_max) };
+        let mut learned = Learned::default();
+        let mut loss = 0.0;
+        for step in 0..u64::from(lesson.steps) {
+            if is_stopped() || begun.elapsed().as_secs_f64() >= limit {
+                break;
+            }
+            let batch = self.batches.next_batch();
+            let rate = schedule.rate(lesson.start + step);
+            let report = self.session.train_step(&batch, rate).map_err(wrong("train"))?;
+            learned.steps += 1;
+            if report.dropped {
+                learned.dropped += 1;
+            } else {
+                learned.samples += u64::from(report.samples);
+                loss += report.loss;
+            }
+        }
+        learned.loss = loss / f64::from((learned.steps - learned.dropped).max(1));
+        Ok(learned)
+    }
+
+    fn evaluate(&mut self) -> Result<Judged, LearnerError> {
+        let report = self.scored.report(&mut self.session).map_err(wrong("evaluate"))?;
+        let loss = self.scored.loss(&mut self.session).map_err(wrong("evaluate"))?;
+        Ok(Judged { metric: self.card.metric.clone(), score: report.score, loss, samples: report.samples })
+    }
+
+    fn export(&self, dir: &Path, step: OuterStep) -> Result<(), LearnerError> {
+        self.card.save(&self.session, dir, step).map_err(|why| LearnerError { what: "save the model", why })
+    }
+
+    fn state(&self) -> Vec<(String, Vec<u8>)> {
+        let position = self.batches.position();
+        let mut blobs = vec![("position".to_owned(), format!("{} {}\n", position.epoch, position.index).into_bytes())];
+        // A session that cannot tell its state yields none: the optimizer then starts from rest after a restart.
+        if let Ok(state) = self.session.optimizer_state() {
+            let bytes = |vector: &[f32]| vector.iter().flat_map(|x| x.to_le_bytes()).collect();
+            blobs.push(("optimizer.step".to_owned(), format!("{}\n", state.step).into_bytes()));
+            blobs.push(("optimizer.first".to_owned(), bytes(&state.first)));
+            blobs.push(("optimizer.second".to_owned(), bytes(&state.second)));
+        }
+        blobs
+    }
+
+    fn restore(&mut self, state: &[(String, Vec<u8>)]) -> Result<(), LearnerError> {
+        let find = |name: &str| state.iter().find(|(n, _)| n == name).map(|(_, bytes)| bytes.as_slice());
+        let text = |name: &str| std::str::from_utf8(find(name)?).ok().map(str::trim);
+        let position = text("position").and_then(|t| t.split_once(' ')).and_then(|(epoch, index)| {
+            Some(Position { epoch: epoch.parse().ok()?, index: index.parse().ok()? })
+        });
+        // Data may have changed since: then the order starts anew, which costs nothing but repetition.
+        if let Some(position) = position
+            && self.batches.restore(position).is_err()
+        {
+            tracing::warn!("the data changed since the checkpoint; its order starts anew");
+        }
+        let step = text("optimizer.step").and_then(|t| t.parse().ok());
+        if let (Some(step), Some(first), Some(second)) = (step, find("optimizer.first"), find("optimizer.second")) {
+            let floats = |bytes: &[u8]| -> Vec<f32> {
+                bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+            };
+            let state = OptimizerState { step, first: floats(first), second: floats(second) };
+            self.session.restore_optimizer(&state).map_err(wrong("resume the inner optimizer"))?;
+            self.session.resume_at(step);
+        }
+        Ok(())
+    }
+}

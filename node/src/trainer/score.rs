@@ -1,0 +1,67 @@
+//! The examples a model is scored on, ready for it.
+
+use model::data::dataset::Dataset;
+use model::data::example::TaggedSentence;
+use model::data::labels::LabelSet;
+use model::data::tokenize::tokenizer::Tokenizer;
+use model::error::Result;
+use model::eval::report::Report;
+use model::eval::tagging::Matching;
+use model::session::Session;
+use model::eval::{classify, tagging};
+
+/// Rows in one batch while the loss is taken.
+const ROWS: usize = 64;
+
+/// Examples of one task.
+pub enum Scored {
+    /// Tagged sentences.
+    Tagging {
+        /// The sentences.
+        sentences: Vec<TaggedSentence>,
+        /// The same, as rows.
+        rows: Dataset,
+        /// The labels.
+        labels: LabelSet,
+        /// The tokenizer.
+        tokenizer: Box<Tokenizer>,
+        /// Longest input in tokens.
+        tokens_max: usize,
+    },
+    /// Rows with a class each.
+    Classes {
+        /// The rows.
+        rows: Dataset,
+        /// Their classes.
+        truth: Vec<u32>,
+        /// The labels.
+        labels: LabelSet,
+    },
+}
+
+impl Scored {
+    /// Scores by label and their averages.
+    pub fn report(&self, session: &mut Session) -> Result<Report> {
+        match self {
+            Self::Tagging { sentences, labels, tokenizer, tokens_max, .. } => {
+                tagging::evaluate(session, sentences, labels, tokenizer, *tokens_max, Matching::Default)
+            }
+            Self::Classes { rows, truth, labels } => classify::evaluate(session, rows, truth, labels),
+        }
+    }
+
+    /// Mean cross-entropy over all targets.
+    pub fn loss(&self, session: &mut Session) -> Result<f64> {
+        let (Self::Tagging { rows, .. } | Self::Classes { rows, .. }) = self;
+        let (mut sum, mut counted) = (0.0, 0u64);
+        for (_, batch) in rows.evaluation_batches(ROWS) {
+            let loss = session.evaluate_loss(&batch)?;
+            if loss.counted == 0 {
+                continue;
+            }
+            sum += loss.loss * loss.counted as f64;
+            counted += loss.counted as u64;
+        }
+        Ok(if counted == 0 { 0.0 } else { sum / counted as f64 })
+    }
+}

@@ -1,0 +1,229 @@
+//! The one room that knows both crates: from a charter to a model session, its data and the layout of its shards.
+
+use std::path::{Path, PathBuf};
+
+use model::arch::config::{ArchConfig, Head};
+use model::data::batcher::{Batcher, Order};
+use model::data::dataset::Dataset;
+use model::data::labels::LabelSet;
+use model::data::load::{load_tagging_parts, load_text_parts};
+use model::data::schema::{Schema, TaskKind};
+use model::data::tokenize::tokenizer::Tokenizer;
+use model::device::DeviceChoice;
+use model::seed::Seed;
+use model::session::{Session, TrainingConfig};
+use model::task::{classify, tagging};
+use model::train::optimizer::OptimizerConfig;
+use protocol::id::{Hash, PeerId};
+use protocol::shard::layout::Layout;
+use protocol::wire::charter::{Charter, Genesis, SignedCharter, TrainTerms};
+use thiserror::Error;
+
+use crate::trainer::model_card::{Card, Facts};
+use crate::trainer::model_learner::ModelLearner;
+use crate::trainer::score::Scored;
+
+/// Where and with how many threads a model computes.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// `auto`, `cpu`, `cuda[:N]`, `metal`.
+    pub device: String,
+    /// Threads; 0 for as many as the environment says.
+    pub threads: usize,
+}
+
+/// Files a charter names, already checked against it.
+#[derive(Clone, Debug)]
+pub struct Files {
+    /// The tokenizer.
+    pub tokenizer: PathBuf,
+    /// The base checkpoint in Hugging Face layout, where there is one.
+    pub base: Option<PathBuf>,
+}
+
+/// A charter that asks for something this program cannot do, or data that does not fit it.
+#[derive(Debug, Error)]
+pub enum TranslateError {
+    /// The model crate refused.
+    #[error(transparent)]
+    Model(#[from] model::error::Error),
+    /// The charter names something unknown.
+    #[error("the charter's {field}: expected {expected}, found {found:?}; it may be meant for a newer version of this program")]
+    Unknown {
+        /// Which field.
+        field: &'static str,
+        /// What is known.
+        expected: &'static str,
+        /// What stands there.
+        found: String,
+    },
+    /// The model that follows from the charter is not the one its founders had.
+    #[error("expected the parameter layout {expected} of the charter, found {found}: the base or this program differs from the founders'")]
+    Layout {
+        /// In the charter.
+        expected: Hash,
+        /// Of the model made here.
+        found: Hash,
+    },
+    /// There is nothing to train on.
+    #[error("{0}: expected training examples, found none; a folder needs a file named like train.conll")]
+    NoData(String),
+}
+
+impl TranslateError {
+    /// Whether the data is at fault, not the settings.
+    pub fn is_about_data(&self) -> bool {
+        matches!(self, Self::NoData(_) | Self::Model(model::error::Error::Data { .. }))
+    }
+}
+
+type Result<T, E = TranslateError> = std::result::Result<T, E>;
+
+/// The kind of task a charter names.
+pub fn task_kind(charter: &Charter) -> Result<TaskKind> {
+    match charter.task.kind.as_str() {
+        "tagging" => Ok(TaskKind::Tagging),
+        "classify" => Ok(TaskKind::Classify),
+        other => Err(TranslateError::Unknown {
+            field: "task.kind",
+            expected: "tagging or classify",
+            found: other.to_owned(),
+        }),
+    }
+}
+
+/// The labels a charter names.
+pub fn labels(kind: TaskKind, names: &[String]) -> Result<LabelSet> {
+    Ok(match kind {
+        TaskKind::Tagging => LabelSet::stated_for_tagging(names)?,
+        TaskKind::Classify => LabelSet::classes(names.iter().cloned())?,
+    })
+}
+
+/// The head that a task needs.
+pub fn head(kind: TaskKind, labels: usize) -> Head {
+    match kind {
+        TaskKind::Tagging => Head::Tagging { labels },
+        TaskKind::Classify => Head::Classification { labels },
+    }
+}
+
+/// The layout of a model's parameters, as the protocol names and hashes it.
+pub fn layout(session: &Session) -> Layout {
+    Layout::new(session.shapes()).expect("a session's tensors are named once and are not empty")
+}
+
+/// A session with the genesis parameters of a charter.
+pub fn genesis(charter: &Charter, files: &Files, place: &Place) -> Result<Session> {
+    let kind = task_kind(charter)?;
+    let arch: ArchConfig = serde_json::from_str(&charter.model.architecture).map_err(|e| TranslateError::Unknown {
+        field: "model.architecture",
+        expected: "an architecture this program knows",
+        found: e.to_string(),
+    })?;
+    let device: DeviceChoice = place.device.parse()?;
+    let head = head(kind, charter.task.labels.len());
+    let mut session = match (&charter.model.genesis, &files.base) {
+        (Genesis::Checkpoint { seed, .. }, Some(base)) => {
+            Session::from_folder(base, &head, &device, Seed::from_u64(*seed))?
+        }
+        (Genesis::Seed(seed) | Genesis::Checkpoint { seed, .. }, _) => {
+            Session::new(&arch, &head, &device, Seed::from_u64(*seed))?
+        }
+    };
+    let found = layout(&session).hash();
+    if found != charter.model.layout {
+        return Err(TranslateError::Layout { expected: charter.model.layout, found });
+    }
+    session.configure(TrainingConfig {
+        optimizer: optimizer(&charter.train)?,
+        clip_norm: f64::from(charter.train.clip),
+        threads: place.threads,
+    })?;
+    Ok(session)
+}
+
+fn optimizer(terms: &TrainTerms) -> Result<OptimizerConfig> {
+    let decay = f64::from(terms.weight_decay);
+    match terms.optimizer.as_str() {
+        "adamw" => Ok(OptimizerConfig::Adamw { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: decay }),
+        "sgd" => Ok(OptimizerConfig::Sgd { momentum: 0.0, nesterov: false, weight_decay: decay }),
+        "nesterov" => Ok(OptimizerConfig::Sgd { momentum: 0.9, nesterov: true, weight_decay: decay }),
+        other => Err(TranslateError::Unknown {
+            field: "train.optimizer",
+            expected: "adamw, sgd or nesterov",
+            found: other.to_owned(),
+        }),
+    }
+}
+
+/// A learner for a member of a run: the model at genesis, the private data, batches in an order of its own.
+pub fn open_learner(
+    charter: &SignedCharter,
+    files: &Files,
+    data: &Path,
+    place: &Place,
+    me: &PeerId,
+) -> Result<ModelLearner> {
+    let terms = charter.charter();
+    let kind = task_kind(terms)?;
+    let session = genesis(terms, files, place)?;
+    let tokenizer = Tokenizer::load(&files.tokenizer)?;
+    let tokens_max = terms.task.tokens_max as usize;
+    let labels = labels(kind, &terms.task.labels)?;
+    let schema = Schema::new(kind).with_labels(&labels);
+    let (rows, scored) = match kind {
+        TaskKind::Tagging => {
+            let parts = load_tagging_parts(data, &schema)?;
+            let rows = tagging::encode(&parts.train, &tokenizer, tokens_max)?;
+            // What the node scores itself on while training: its own development part.
+            let sentences = if parts.dev.is_empty() { parts.test } else { parts.dev };
+            let scored = scored_tagging(sentences, &labels, &tokenizer, tokens_max)?;
+            (rows, scored)
+        }
+        TaskKind::Classify => {
+            let parts = load_text_parts(data, &schema)?;
+            let rows = classify::encode(&parts.train, &tokenizer, tokens_max)?;
+            let texts = if parts.dev.is_empty() { parts.test } else { parts.dev };
+            let truth = texts.iter().map(|t| t.label).collect();
+            (rows, Scored::Classes { rows: classify::encode(&texts, &tokenizer, tokens_max)?, truth, labels })
+        }
+    };
+    if rows.is_empty() {
+        return Err(TranslateError::NoData(data.display().to_string()));
+    }
+    let card = Card {
+        facts: Facts {
+            run_name: terms.name.clone(),
+            run: charter.run().to_string(),
+            purpose: terms.purpose.clone(),
+            outer_step: 0,
+            task: terms.task.kind.clone(),
+            labels: terms.task.labels.clone(),
+            tokens_max: terms.task.tokens_max,
+            peer_id: me.to_string(),
+        },
+        metric: terms.task.metric.clone(),
+        tokenizer: Some(Box::new(tokenizer)),
+    };
+    Ok(ModelLearner::new(session, batcher(rows, &terms.train, me)?, scored, terms.train.clone(), card))
+}
+
+/// Batches in an order that belongs to this peer; every start of the node goes through the same order.
+pub fn batcher(rows: Dataset, terms: &TrainTerms, me: &PeerId) -> Result<Batcher> {
+    let order = if terms.in_order { Order::File } else { Order::Shuffled };
+    let number = u64::from_le_bytes(me.0[..8].try_into().expect("a key has 32 bytes"));
+    Ok(Batcher::new(rows, terms.batch as usize, order, Seed::from_u64(number).fork("batches"))?)
+}
+
+/// Tagged sentences, ready to score a model on.
+pub fn scored_tagging(
+    sentences: Vec<model::data::example::TaggedSentence>,
+    labels: &LabelSet,
+    tokenizer: &Tokenizer,
+    tokens_max: usize,
+) -> Result<Scored> {
+    let rows = tagging::encode(&sentences, tokenizer, tokens_max)?;
+    let tokenizer = Box::new(tokenizer.clone());
+    Ok(Scored::Tagging { sentences, rows, labels: labels.clone(), tokenizer, tokens_max })
+}
