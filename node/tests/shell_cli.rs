@@ -17,8 +17,10 @@ use starling_node::store::status::{NodeStatus, PEERS_FILE, PeerStatus, STATUS_FI
 #[command(name = "starling")]
 enum Verb {
     Init(init::Args),
-    Key(key::Args),
-    Config(config_show::Args),
+    #[command(subcommand)]
+    Key(key::Command),
+    #[command(subcommand)]
+    Config(config_show::Command),
     Doctor(doctor::Args),
     Status(status::Args),
     Peers(peers::Args),
@@ -30,12 +32,13 @@ enum Verb {
 
 /// Runs a command line; the JSON it printed (or the text), and how it ended.
 fn starling(line: &[&str], format: Format) -> (String, Result<(), CliError>) {
-    let verb = Verb::try_parse_from(["starling"].iter().chain(line)).unwrap_or_else(|e| panic!("{line:?}: {e}"));
+    let verb =
+        Verb::try_parse_from(["starling"].iter().chain(line)).unwrap_or_else(|e| panic!("{line:?}: {e}"));
     let (output, printed) = Output::kept(format);
     let result = match verb {
         Verb::Init(args) => init::run(&args, &output),
-        Verb::Key(args) => key::run(&args, &output),
-        Verb::Config(args) => config_show::run(&args, &output),
+        Verb::Key(command) => key::run(&command, &output),
+        Verb::Config(command) => config_show::run(&command, &output),
         Verb::Doctor(args) => doctor::run(&args, &output),
         Verb::Status(args) => status::run(&args, &output),
         Verb::Peers(args) => peers::run(&args, &output),
@@ -70,7 +73,9 @@ fn node(root: &Path, name: &str) -> String {
 
 fn check<'a>(checks: &'a Value, name: &str) -> &'a Value {
     let all = checks.as_array().expect("doctor gives a list");
-    all.iter().find(|c| c["name"].as_str().is_some_and(|n| n.starts_with(name))).unwrap_or_else(|| panic!("{name} in {checks}"))
+    all.iter()
+        .find(|c| c["name"].as_str().is_some_and(|n| n.starts_with(name)))
+        .unwrap_or_else(|| panic!("{name} in {checks}"))
 }
 
 #[test]
@@ -78,7 +83,10 @@ fn init_makes_a_node_once_and_never_overwrites() {
     let root = tempfile::tempdir().unwrap();
     let dir = node(root.path(), "ada");
     let again = ok(&["init", "--dir", &dir]);
-    assert_eq!((again["is_identity_new"].as_bool(), again["is_config_new"].as_bool()), (Some(false), Some(false)));
+    assert_eq!(
+        (again["is_identity_new"].as_bool(), again["is_config_new"].as_bool()),
+        (Some(false), Some(false))
+    );
     assert_eq!(ok(&["key", "show", "--dir", &dir])["peer_id"], again["peer_id"]);
     fails(&["init", "--dir", &dir, "--name", "eve"], ExitCode::Refused);
     let bad = root.path().join("bad").display().to_string();
@@ -146,12 +154,18 @@ fn doctor_names_each_trouble_with_its_reason_and_remedy() {
     let checks = error.details.unwrap();
     assert!(check(&checks, "listen")["found"].as_str().unwrap().contains("another program"), "{checks}");
     assert!(check(&checks, "data")["found"].as_str().unwrap().contains("absent.conll"), "{checks}");
-    assert!(check(&checks, "bootstrap /ip4")["found"].as_str().unwrap().contains("nothing listens"), "{checks}");
+    assert!(
+        check(&checks, "bootstrap /ip4")["found"].as_str().unwrap().contains("nothing listens"),
+        "{checks}"
+    );
     assert!(check(&checks, "bootstrap /dns4")["found"].as_str().unwrap().contains("name"), "{checks}");
     assert_eq!(check(&checks, "bootstrap /dns4")["verdict"], "bad");
 
     // One peer that answers is enough: a node alone is a state and no error.
-    let config = config.replace(&format!("tcp/{closed_port}\""), &format!("tcp/{taken_port}\"")).replace(&format!("listen = [\"/ip4/127.0.0.1/tcp/{taken_port}\"]"), "listen = [\"/ip4/127.0.0.1/tcp/0\"]");
+    let config = config.replace(&format!("tcp/{closed_port}\""), &format!("tcp/{taken_port}\"")).replace(
+        &format!("listen = [\"/ip4/127.0.0.1/tcp/{taken_port}\"]"),
+        "listen = [\"/ip4/127.0.0.1/tcp/0\"]",
+    );
     fs::write(Path::new(&dir).join("starling.toml"), config.replace("data =", "#data =")).unwrap();
     let checks = ok(&["doctor", "--dir", &dir]);
     assert_eq!(check(&checks, "bootstrap /ip4")["verdict"], "good", "{checks}");
@@ -168,9 +182,19 @@ fn status_tells_a_running_node_from_a_stopped_one_and_from_one_that_never_ran() 
     let dir = node(root.path(), "ada");
     fails(&["status", "--dir", &dir], ExitCode::Unreachable);
     let path = Path::new(&dir);
-    let said = NodeStatus { name: "ada\nforged".into(), outer_step: 7, state: "training".into(), ..NodeStatus::default() };
+    let said = NodeStatus {
+        name: "ada\nforged".into(),
+        outer_step: 7,
+        state: "training".into(),
+        ..NodeStatus::default()
+    };
     write(&path.join(STATUS_FILE), &said).unwrap();
-    let peer = PeerStatus { peer_id: "ab".repeat(32), name: "bell\u{1b}[2J".into(), is_linked: true, ..PeerStatus::default() };
+    let peer = PeerStatus {
+        peer_id: "ab".repeat(32),
+        name: "bell\u{1b}[2J".into(),
+        is_linked: true,
+        ..PeerStatus::default()
+    };
     write(&path.join(PEERS_FILE), &[peer]).unwrap();
     let error = fails(&["status", "--dir", &dir], ExitCode::Unreachable);
     assert!(error.remedy.contains("starling run"), "{error}");
@@ -179,7 +203,18 @@ fn status_tells_a_running_node_from_a_stopped_one_and_from_one_that_never_ran() 
     let lock = DirLock::acquire(path).unwrap();
     let status = ok(&["status", "--dir", &dir]);
     assert_eq!((status["outer_step"].as_u64(), status["is_running"].as_bool()), (Some(7), Some(true)));
-    for field in ["peer_id", "organization", "run", "stage", "peers", "score_last", "bytes_sent", "bytes_received", "consensus_distance_relative", "state"] {
+    for field in [
+        "peer_id",
+        "organization",
+        "run",
+        "stage",
+        "peers",
+        "score_last",
+        "bytes_sent",
+        "bytes_received",
+        "consensus_distance_relative",
+        "state",
+    ] {
         assert!(status.get(field).is_some(), "{field} is a contract");
     }
     assert_eq!(ok(&["peers", "--dir", &dir])["peers"].as_array().unwrap().len(), 1);
@@ -195,6 +230,39 @@ fn status_tells_a_running_node_from_a_stopped_one_and_from_one_that_never_ran() 
     let checks = ok(&["doctor", "--dir", &dir]);
     assert_eq!(check(&checks, "lock")["verdict"], "warning");
     drop(lock);
+}
+
+#[test]
+fn made_data_is_the_same_for_a_seed_is_shared_without_loss_and_passes_its_own_check() {
+    let root = tempfile::tempdir().unwrap();
+    let path = |name: &str| root.path().join(name).display().to_string();
+    let make = |recipe: &str, out: &str, seed: &str| {
+        ok(&["data", "make", recipe, "--out", out, "--seed", seed, "--train", "300", "--test", "60"])
+    };
+    for recipe in ["newswire", "requests", "reviews"] {
+        let (first, again, other) =
+            (path(&format!("{recipe}-1")), path(&format!("{recipe}-2")), path(&format!("{recipe}-3")));
+        let made = make(recipe, &first, "7");
+        assert_eq!(make(recipe, &again, "7")["files"][0]["hash"], made["files"][0]["hash"]);
+        assert_ne!(make(recipe, &other, "8")["files"][0]["hash"], made["files"][0]["hash"]);
+        let checked = ok(&["data", "check", &first]);
+        assert_eq!(checked["reports"][0]["good"], 300, "{checked}");
+        assert_eq!(checked["reports"][1]["good"], 60, "{checked}");
+        fails(&["data", "make", recipe, "--out", &first], ExitCode::Refused);
+    }
+    let shared = path("shared");
+    let made =
+        ok(&["data", "make", "ner", "--out", &shared, "--train", "300", "--test", "60", "--nodes", "5"]);
+    let train = made["files"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|f| f["file"].as_str().unwrap().ends_with("train.conll"));
+    let samples: Vec<u64> = train.map(|f| f["samples"].as_u64().unwrap()).collect();
+    assert_eq!((samples.len(), samples.iter().sum::<u64>()), (5, 300), "{made}");
+    ok(&["data", "check", &format!("{shared}/node-3")]);
+    fails(&["data", "make", "abacus", "--out", &path("x")], ExitCode::Usage);
+    fails(&["data", "make", "ner", "--out", &path("y"), "--nodes", "0"], ExitCode::Usage);
 }
 
 /// A charter of one founder with a far expiry.

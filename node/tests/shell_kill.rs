@@ -29,7 +29,11 @@ fn parameters(n: u64) -> Vec<f32> {
 fn check(generation: &Generation) -> u64 {
     let text = String::from_utf8(generation.read("state.bin").unwrap()).unwrap();
     let n: u64 = text.parse().unwrap();
-    assert_eq!(generation.read_floats("parameters.bin").unwrap(), parameters(n), "files of different commits are mixed");
+    assert_eq!(
+        generation.read_floats("parameters.bin").unwrap(),
+        parameters(n),
+        "files of different commits are mixed"
+    );
     n
 }
 
@@ -109,14 +113,23 @@ fn a_node_killed_at_any_moment_keeps_what_it_was_told_is_safe() {
         ahead += u64::from(found > saved);
         saved = found;
         let damaged = std::fs::read_dir(dir.join("state")).unwrap();
-        assert!(damaged.flatten().all(|e| !e.file_name().to_string_lossy().starts_with("damaged")), "round {round}");
+        assert!(
+            damaged.flatten().all(|e| !e.file_name().to_string_lossy().starts_with("damaged")),
+            "round {round}"
+        );
         let (ledger, _) = LedgerFile::open(&dir.join("ledger"), Durable::OnSync).unwrap();
-        let records: Vec<_> = ledger.read().unwrap().map(|r| String::from_utf8(r.unwrap()).unwrap()).collect();
-        assert!(records.len() as u64 > recorded.expect("a record was made"), "round {round}: a record is lost");
+        let records: Vec<_> =
+            ledger.read().unwrap().map(|r| String::from_utf8(r.unwrap()).unwrap()).collect();
+        assert!(
+            records.len() as u64 > recorded.expect("a record was made"),
+            "round {round}: a record is lost"
+        );
         assert!(records.iter().enumerate().all(|(i, r)| *r == format!("record {i}")), "round {round}");
     }
     let text = std::fs::read_to_string(dir.join("events.jsonl")).unwrap();
     let whole = text.lines().filter(|l| l.parse::<u64>().is_ok()).count() as u64;
     assert!(whole >= saved, "{whole} of {saved} lines are whole");
-    eprintln!("{rounds} kills, {saved} generations saved, {ahead} found complete before they were acknowledged");
+    eprintln!(
+        "{rounds} kills, {saved} generations saved, {ahead} found complete before they were acknowledged"
+    );
 }

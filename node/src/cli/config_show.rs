@@ -6,16 +6,11 @@ use crate::cli::output::{CliError, Output};
 use crate::cli::place::Place;
 
 /// Shows the merged settings.
-#[derive(Clone, Debug, clap::Args)]
-pub struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
 #[derive(Clone, Debug, clap::Subcommand)]
-enum Command {
+pub enum Command {
     /// Prints every setting as it would stand in the file
     Show {
+        /// Whose
         #[command(flatten)]
         place: Place,
         /// Also where each value came from
@@ -25,8 +20,8 @@ enum Command {
 }
 
 /// Runs the command.
-pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
-    let Command::Show { place, origin } = &args.command;
+pub fn run(command: &Command, output: &Output) -> Result<(), CliError> {
+    let Command::Show { place, origin } = command;
     let loaded = place.load()?;
     let rows = loaded.settings.iter().map(|s| {
         let hidden: Vec<_> = s.hidden.iter().map(|(value, origin)| json!({ "value": value.to_toml(), "origin": origin.to_string() })).collect();

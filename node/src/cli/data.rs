@@ -1,6 +1,6 @@
-//! `starling data check`: what is in a data set, before anything is trained on it.
+//! `starling data check` and `data make`: what is in a data set before anything is trained on it, and made-up ones.
 //!
-//! It shows counts, labels and the place of every bad row, never the text of a row: the data may be private.
+//! The check shows counts, labels and the place of every bad row, never the text of a row: the data may be private.
 
 use std::path::{Path, PathBuf};
 
@@ -9,6 +9,7 @@ use model::data::report::DataReport;
 use model::data::schema::{Schema, TaskKind};
 use serde::Serialize;
 
+use crate::cli::data_make;
 use crate::cli::output::{CliError, ExitCode, Output};
 
 /// Looks at data before training.
@@ -16,6 +17,8 @@ use crate::cli::output::{CliError, ExitCode, Output};
 pub enum Command {
     /// Reads a file or folder and reports what is good, bad and odd in it
     Check(CheckArgs),
+    /// Writes a made-up data set from a seed
+    Make(data_make::Args),
 }
 
 /// What to look at.
@@ -52,6 +55,7 @@ struct Checked {
 pub fn run(command: &Command, output: &Output) -> Result<(), CliError> {
     match command {
         Command::Check(args) => check(args, output),
+        Command::Make(args) => data_make::run(args, output),
     }
 }
 

@@ -12,21 +12,17 @@ use crate::cli::place::Place;
 use crate::store::keys::{IDENTITY_FILE, Identity};
 
 /// Shows or backs up the node's identity.
-#[derive(Clone, Debug, clap::Args)]
-pub struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
 #[derive(Clone, Debug, clap::Subcommand)]
-enum Command {
+pub enum Command {
     /// Shows the public key
     Show {
+        /// Whose
         #[command(flatten)]
         place: Place,
     },
     /// Writes a backup of the secret key to a new private file
     Export {
+        /// Whose
         #[command(flatten)]
         place: Place,
         /// File to make; never overwritten
@@ -36,8 +32,8 @@ enum Command {
 }
 
 /// Runs the command.
-pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
-    match &args.command {
+pub fn run(command: &Command, output: &Output) -> Result<(), CliError> {
+    match command {
         Command::Show { place } => show(place, output),
         Command::Export { place, out } => export(place, out, output),
     }

@@ -1,0 +1,199 @@
+//! `starling data make`: a made-up data set from a seed, whole or shared among nodes that see different subjects.
+
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+
+use model::data::example::{LabelledText, TaggedSentence};
+use model::data::labels::LabelSet;
+use model::data::split::{Split, split};
+use model::data::synthetic::{newswire, requests, reviews};
+use model::data::{conll, jsonl};
+use model::seed::Seed;
+use protocol::id::Hash;
+use serde::Serialize;
+
+use crate::cli::output::{CliError, ExitCode, Output};
+
+/// What to make.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// `newswire` (or `ner`): sentences with names; `requests`: customer requests; `reviews`: opinions
+    recipe: String,
+    /// New folder to write to
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Seed; equal seeds give equal bytes
+    #[arg(long, default_value_t = 7)]
+    seed: u64,
+    /// Training examples, of all nodes together
+    #[arg(long, default_value_t = 6_000)]
+    train: usize,
+    /// Test examples
+    #[arg(long, default_value_t = 1_000)]
+    test: usize,
+    /// Share the training examples among so many nodes, a folder each
+    #[arg(long, value_name = "N")]
+    nodes: Option<usize>,
+    /// How alike the nodes' subjects are: 0.3 is very unlike, 100 nearly alike
+    #[arg(long, value_name = "ALPHA", default_value_t = 0.3, requires = "nodes")]
+    dirichlet: f64,
+}
+
+/// Training examples a node gets at least.
+const ROWS_MIN: usize = 50;
+
+#[derive(Serialize)]
+struct Made {
+    recipe: String,
+    seed: u64,
+    files: Vec<File>,
+}
+
+#[derive(Serialize)]
+struct File {
+    file: PathBuf,
+    samples: usize,
+    bytes: usize,
+    hash: Hash,
+}
+
+/// A whole data set before it is written.
+enum Corpus {
+    Tagged { train: Vec<TaggedSentence>, test: Vec<TaggedSentence>, labels: LabelSet },
+    Labelled { train: Vec<LabelledText>, test: Vec<LabelledText>, labels: LabelSet },
+}
+
+/// Runs the command.
+pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
+    let usage = |e: model::error::Error| {
+        CliError::new(ExitCode::Usage, "the data cannot be made", e, "change the flag named above")
+    };
+    let seed = Seed::from_u64(args.seed);
+    let corpus = generate(args, &seed)?.map_err(usage)?;
+    let shares = match args.nodes {
+        Some(nodes) => {
+            let keys = corpus.subjects();
+            // As `testnet` does it, so that both make the same shares of a seed.
+            let rows_min = ROWS_MIN.min(keys.len() / nodes.max(1));
+            let how = Split::Dirichlet { alpha: args.dirichlet };
+            Some(split(&keys, nodes, rows_min, how, &seed).map_err(usage)?)
+        }
+        None => None,
+    };
+    let failed = |what: &str, path: &Path| {
+        let what = format!("could not {what} {}", path.display());
+        move |e: std::io::Error| CliError::failed(what.clone(), e)
+    };
+    if args.out.exists() {
+        let what = format!("{} exists", args.out.display());
+        return Err(CliError::new(
+            ExitCode::Refused,
+            what,
+            "data is never written over",
+            "name a new folder with --out",
+        ));
+    }
+    let mut files = Vec::new();
+    let mut write =
+        |folder: &Path, name: &str, is_train: bool, rows: Option<&[usize]>| -> Result<(), CliError> {
+            std::fs::create_dir_all(folder).map_err(failed("make", folder))?;
+            let file = folder.join(format!("{name}.{}", corpus.extension()));
+            let (samples, bytes) = corpus.to_bytes(is_train, rows).map_err(failed("write", &file))?;
+            std::fs::write(&file, &bytes).map_err(failed("write", &file))?;
+            let hash = Hash(*blake3::hash(&bytes).as_bytes());
+            files.push(File { file, samples, bytes: bytes.len(), hash });
+            Ok(())
+        };
+    match &shares {
+        None => write(&args.out, "train", true, None)?,
+        Some(shares) => {
+            for (at, rows) in shares.iter().enumerate() {
+                write(&args.out.join(format!("node-{}", at + 1)), "train", true, Some(rows))?;
+            }
+        }
+    }
+    write(&args.out, "test", false, None)?;
+    let made = Made { recipe: args.recipe.clone(), seed: args.seed, files };
+    output.done(&made, |to| {
+        for file in &made.files {
+            writeln!(to, "{:>7} examples  {}", file.samples, file.file.display())?;
+        }
+        let first = made.files.first().map_or(&args.out, |f| &f.file);
+        writeln!(to, "next     starling data check {}", first.display())
+    })
+}
+
+/// An unknown recipe is a wrong command line; the inner result is the generator's.
+fn generate(args: &Args, seed: &Seed) -> Result<Result<Corpus, model::error::Error>, CliError> {
+    let labelled = |make: fn(&Seed, &str, usize) -> Result<Vec<LabelledText>, model::error::Error>,
+                    labels| {
+        Ok(Corpus::Labelled {
+            train: make(seed, "train", args.train)?,
+            test: make(seed, "test", args.test)?,
+            labels,
+        })
+    };
+    let tagged = || {
+        let make = |part, count| newswire::generate(seed, part, count);
+        Ok(Corpus::Tagged {
+            train: make("train", args.train)?,
+            test: make("test", args.test)?,
+            labels: newswire::labels(),
+        })
+    };
+    match args.recipe.as_str() {
+        "newswire" | "ner" => Ok(tagged()),
+        "requests" => Ok(labelled(requests::generate, requests::labels())),
+        "reviews" => Ok(labelled(reviews::generate, reviews::labels())),
+        other => {
+            let what = format!("there is no generator {:?}", other.chars().take(40).collect::<String>());
+            Err(CliError::new(
+                ExitCode::Usage,
+                what,
+                "expected newswire (or ner), requests or reviews",
+                "name one of these",
+            ))
+        }
+    }
+}
+
+impl Corpus {
+    /// What each training example is about: the key nodes differ by.
+    fn subjects(&self) -> Vec<String> {
+        match self {
+            Self::Tagged { train, .. } => train.iter().map(|s| s.topic.clone().unwrap_or_default()).collect(),
+            Self::Labelled { train, labels, .. } => train
+                .iter()
+                .map(|t| t.group.clone().unwrap_or_else(|| labels.name(t.label).to_owned()))
+                .collect(),
+        }
+    }
+
+    fn extension(&self) -> &'static str {
+        match self {
+            Self::Tagged { .. } => "conll",
+            Self::Labelled { .. } => "jsonl",
+        }
+    }
+
+    /// Examples and bytes of a part, or of some of its rows.
+    fn to_bytes(&self, is_train: bool, rows: Option<&[usize]>) -> std::io::Result<(usize, Vec<u8>)> {
+        fn pick<T: Clone>(all: &[T], rows: Option<&[usize]>) -> Vec<T> {
+            rows.map_or_else(|| all.to_vec(), |rows| rows.iter().map(|&row| all[row].clone()).collect())
+        }
+        let mut to = BufWriter::new(Vec::new());
+        let samples = match self {
+            Self::Tagged { train, test, labels } => {
+                let part = pick(if is_train { train } else { test }, rows);
+                conll::write(&mut to, &part, labels)?;
+                part.len()
+            }
+            Self::Labelled { train, test, labels } => {
+                let part = pick(if is_train { train } else { test }, rows);
+                jsonl::write_texts(&mut to, &part, labels)?;
+                part.len()
+            }
+        };
+        Ok((samples, to.into_inner()?))
+    }
+}
