@@ -292,7 +292,7 @@ fn comparison_on(canvas: &Canvas<'_>, rows: &[(String, Option<f64>, f64)], poole
     let mut chart = ChartBuilder::on(canvas)
         .margin(8)
         .margin_right(40)
-        .x_label_area_size(56)
+        .x_label_area_size(46)
         // About 0.62 of the height of the text per letter.
         .y_label_area_size(30 + longest as u32 * 17)
         .build_cartesian_2d(x.clone(), -0.5..top)?;

@@ -27,7 +27,7 @@ h3{font-size:1rem;margin:0 0 .25rem}
 p{margin:.25rem 0;max-width:46rem;overflow-wrap:anywhere}
 .soft,figcaption{color:var(--soft)}
 figcaption{font-size:.875rem}
-.figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(9rem,1fr));gap:.75rem;margin:1.5rem 0 0}
+.figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(9.5rem,1fr));gap:.75rem;margin:1.5rem 0 0}
 .figures div{background:var(--tint);border:1px solid var(--rule);border-radius:.5rem;padding:.6rem .8rem}
 .figures dt{color:var(--soft);font-size:.875rem}
 .figures dd{margin:0;font-size:1.5rem;line-height:1.3;font-variant-numeric:tabular-nums}
@@ -46,7 +46,7 @@ tr.first td,tr.first th{border-top:2px solid var(--rule)}
 figure{margin:0;min-width:0}
 .chart svg{display:block;width:100%;height:auto;margin:.5rem 0}
 .chart text{font-family:inherit}
-.legend{display:flex;flex-wrap:wrap;gap:.25rem 1.25rem;list-style:none;padding:0;margin:0 0 1.25rem}
+.legend{display:flex;flex-wrap:wrap;gap:.25rem 1.25rem;list-style:none;padding:0;margin:.75rem 0 1.25rem}
 .legend span{display:inline-block;width:1.75rem;border-top:3px solid currentColor;margin-right:.4rem;vertical-align:middle}
 .legend .dashed{border-top-style:dashed}
 .meaning dt{font-weight:600;margin-top:.75rem}
@@ -69,7 +69,13 @@ pub fn html(outcome: &Outcome) -> String {
         style_sheet()
     );
     page += &format!("<header>\n<h1>{title}</h1>\n<p>{}</p>\n", text(&outcome.data));
-    page += &format!("<p class=\"soft\">{}</p>\n</header>\n<main>\n", text(&outcome.model));
+    let _ = writeln!(
+        page,
+        "<p class=\"soft\">{}</p>\n<p class=\"soft\">{} for the whole testnet, {} shards rejected</p>\n</header>\n<main>",
+        text(&outcome.model),
+        duration(outcome.wall_s),
+        outcome.rejected_shards
+    );
     page += &figures(outcome);
     page += &node_table(outcome);
     page += &pictures(outcome);
@@ -131,8 +137,6 @@ fn figures(outcome: &Outcome) -> String {
         bytes(sent),
         format!("compression {}", ratio(outcome.compression)),
     ));
-    let rejected = format!("{} shards rejected", outcome.rejected_shards);
-    tiles.push(("whole testnet took".to_owned(), duration(outcome.wall_s), rejected));
     let mut html = "<dl class=\"figures\">\n".to_owned();
     for (name, value, note) in tiles {
         let _ = writeln!(html, "<div><dt>{name}</dt><dd>{value}<small>{note}</small></dd></div>");
@@ -209,7 +213,7 @@ fn pictures(outcome: &Outcome) -> String {
     }
     let keys = legend(outcome);
     if keys.is_empty() {
-        html += "<p class=\"soft\">Thin: the nodes. Thick: their mean.</p>\n";
+        html += "<p class=\"soft legend\">In the curves, thin: the nodes; thick: their mean.</p>\n";
     } else {
         html += "<ul class=\"legend\">\n";
         for key in keys {
