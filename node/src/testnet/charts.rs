@@ -3,6 +3,8 @@
 //! It exists so that a report shows how the nodes came together, not only where they ended. It deliberately draws for
 //! light paper and names the same colours for a dark screen in a style sheet, so that one picture fits both.
 
+#![allow(clippy::format_push_string, reason = "a report is written once, and a line per piece reads best")]
+
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;

@@ -3,6 +3,8 @@
 //! It exists so that a result can be mailed, archived and read anywhere: no script, nothing loaded from elsewhere, light
 //! and dark, wide and narrow. It deliberately shows only what is in the outcome; the records lie next to it.
 
+#![allow(clippy::format_push_string, reason = "a report is written once, and a line per piece reads best")]
+
 use std::fmt::Write;
 
 use model::eval::report::{Report, Score};
