@@ -7,7 +7,7 @@ use libp2p::Multiaddr;
 use protocol::id::{AskId, Hash, PeerId};
 use tokio::sync::oneshot;
 
-use crate::net::event::Link;
+use crate::net::link::Link;
 
 /// A local number of a gossip message that waits for a verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,7 +1,6 @@
 //! What the network tells the driver.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use libp2p::Multiaddr;
 use protocol::id::{AskId, PeerId};
@@ -172,19 +171,4 @@ pub enum PublishFailure {
     QueueFull,
     /// It could not be signed.
     Unsigned,
-}
-
-/// A link that is up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Link {
-    /// Who.
-    pub peer: PeerId,
-    /// Its end of the oldest connection.
-    pub address: Multiaddr,
-    /// Whether it dialled us.
-    pub is_inbound: bool,
-    /// Round trip of the last ping.
-    pub rtt: Option<Duration>,
-    /// How long the link is up.
-    pub age: Duration,
 }

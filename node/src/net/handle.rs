@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::net::command::NetCommand;
 use crate::net::counters::{Counters, Counts};
-use crate::net::event::Link;
+use crate::net::link::Link;
 
 /// A handle on the network task; clones share it. The task ends when told to, or when the last handle is gone.
 #[derive(Clone, Debug)]

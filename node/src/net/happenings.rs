@@ -11,9 +11,23 @@ use crate::net::behaviour::BehaviourEvent;
 use crate::net::command::Verdict;
 use crate::net::event::{DownReason, NetEvent};
 use crate::net::limits::{BOOK_ADDRESSES_MAX, HANGUP_PAUSE, OUTBOX_GOSSIP_MAX, PINGS_MISSED_MAX};
+use crate::net::links::Ended;
 use crate::net::screen::{is_quic, is_sensible, reach_of};
 use crate::net::swarm::Task;
 use crate::net::translate::{from_libp2p, split_peer};
+
+fn reason_of(cause: Option<ConnectionError>) -> DownReason {
+    match cause {
+        None => DownReason::Closed,
+        Some(ConnectionError::KeepAliveTimeout) => DownReason::Idle,
+        Some(ConnectionError::IO(error)) => match error.kind() {
+            std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::ConnectionReset => DownReason::Closed,
+            // The multiplexer wraps the news that the other end closed properly.
+            _ if error.to_string().ends_with("connection is closed") => DownReason::Closed,
+            _ => DownReason::Broken(error.to_string()),
+        },
+    }
+}
 
 impl Task {
     pub(super) fn happened(&mut self, event: SwarmEvent<BehaviourEvent>) {
@@ -68,23 +82,19 @@ impl Task {
             return;
         }
         let now = Instant::now();
-        if let Some(leaving) = ended {
-            let reason = leaving.unwrap_or_else(|| match cause {
-                None => DownReason::Closed,
-                Some(ConnectionError::KeepAliveTimeout) => DownReason::Idle,
-                Some(ConnectionError::IO(error)) => match error.kind() {
-                    std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::ConnectionReset => {
-                        DownReason::Closed
-                    }
-                    _ => DownReason::Broken(error.to_string()),
-                },
-            });
-            if !matches!(reason, DownReason::Hangup | DownReason::Banned) {
-                self.dialler.lost(&peer, None, now);
+        match ended {
+            Some(Ended::Link(leaving)) => {
+                let reason = leaving.unwrap_or_else(|| reason_of(cause));
+                if !matches!(reason, DownReason::Hangup | DownReason::Banned) {
+                    self.dialler.lost(&peer, None, now);
+                }
+                self.client.forget(&peer);
+                self.counters.links.set(self.links.count() as u64);
+                self.tell(NetEvent::LinkDown { peer, reason });
             }
-            self.client.forget(&peer);
-            self.counters.links.set(self.links.count() as u64);
-            self.tell(NetEvent::LinkDown { peer, reason });
+            // Refused by the other end, or another run: no better than a dial that failed.
+            Some(Ended::Stranger) => self.dialler.book.failed(&peer, now),
+            None => {}
         }
         self.unpark(&peer);
     }
@@ -180,6 +190,7 @@ impl Task {
             self.dialler.book.learn(peer, told, now);
         }
         if let Some((address, is_inbound)) = self.links.confirm(&peer) {
+            self.dialler.linked(&peer);
             self.counters.links.set(self.links.count() as u64);
             self.tell(NetEvent::LinkUp { peer, address, is_inbound });
             for (ask, _) in self.parked.remove(&peer).unwrap_or_default() {

@@ -10,8 +10,9 @@ use libp2p::Multiaddr;
 use libp2p::swarm::ConnectionId;
 use protocol::id::PeerId;
 
-use crate::net::event::{DownReason, Link};
+use crate::net::event::DownReason;
 use crate::net::limits::{IDENTIFY_WITHIN, TRIM_AGE};
+use crate::net::link::Link;
 use crate::net::screen::is_quic;
 
 /// One connection.
@@ -31,6 +32,15 @@ struct Connected {
     pings_missed: u32,
     /// Why we are closing it.
     leaving: Option<DownReason>,
+}
+
+/// What ended with the last connection of a peer.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// A peer that never became a link.
+    Stranger,
+    /// A link; with the reason, if it was us who ended it.
+    Link(Option<DownReason>),
 }
 
 /// All connected peers.
@@ -65,15 +75,15 @@ impl Links {
             .map(|(id, _)| *id)
     }
 
-    /// Notes the end of a connection; answers whether a link ended with it, and why if we ended it.
-    pub(super) fn closed(&mut self, peer: &PeerId, id: ConnectionId) -> Option<Option<DownReason>> {
+    /// Notes the end of a connection; answers what ended with it if it was the peer's last.
+    pub(super) fn closed(&mut self, peer: &PeerId, id: ConnectionId) -> Option<Ended> {
         let connected = self.peers.get_mut(peer)?;
         connected.connections.remove(&id);
         if !connected.connections.is_empty() {
             return None;
         }
         let gone = self.peers.remove(peer)?;
-        gone.is_link.then_some(gone.leaving)
+        Some(if gone.is_link { Ended::Link(gone.leaving) } else { Ended::Stranger })
     }
 
     /// The peer takes part in our run; answers where it is if that is news.
@@ -218,13 +228,16 @@ mod tests {
         connect(&mut links, 1, 2, 1, TCP);
         assert_eq!((links.count(), links.connections()), (0, 1));
         assert_eq!(links.silent_strangers(Instant::now() + IDENTIFY_WITHIN), [peer]);
-        assert_eq!(links.closed(&peer, ConnectionId::new_unchecked(1)), None);
+        assert_eq!(links.closed(&peer, ConnectionId::new_unchecked(1)), Some(Ended::Stranger));
         connect(&mut links, 1, 2, 2, TCP);
         assert!(links.confirm(&peer).is_some());
         assert!(links.confirm(&peer).is_none());
         assert!(links.silent_strangers(Instant::now() + IDENTIFY_WITHIN).is_empty());
         links.leave(&peer, DownReason::Hangup);
-        assert_eq!(links.closed(&peer, ConnectionId::new_unchecked(2)), Some(Some(DownReason::Hangup)));
+        assert_eq!(
+            links.closed(&peer, ConnectionId::new_unchecked(2)),
+            Some(Ended::Link(Some(DownReason::Hangup)))
+        );
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod gossip;
 pub mod handle;
 mod happenings;
 pub mod limits;
+pub mod link;
 mod links;
 mod screen;
 pub mod start;

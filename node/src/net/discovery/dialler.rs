@@ -154,17 +154,22 @@ impl Dialler {
         }
     }
 
-    /// A connection was made.
+    /// A connection was made; whether it becomes a link is still open.
     pub(in crate::net) fn connected(&mut self, id: ConnectionId, peer: PeerId, now: Instant) {
         if let Some(Dial::Seed(index)) = self.dials.remove(&id) {
             let seed = &mut self.seeds[index];
             seed.is_dialing = false;
-            seed.failures = 0;
+            seed.failures += 1;
             seed.peer = Some(peer);
             let address = seed.address.clone();
             self.book.pin(peer, address, now);
         }
-        self.book.linked(&peer);
+    }
+
+    /// A peer is linked.
+    pub(in crate::net) fn linked(&mut self, peer: &PeerId) {
+        self.book.linked(peer);
+        self.seeds.iter_mut().filter(|seed| seed.peer == Some(*peer)).for_each(|seed| seed.failures = 0);
     }
 
     /// A dial failed. Answers the peer if it was a dial of ours to a peer that has no other try left now.
