@@ -11,5 +11,4 @@ pub mod plausible;
 pub mod rule;
 pub mod stats;
 pub mod trimmed;
-pub mod weight;
 pub mod weighted;
