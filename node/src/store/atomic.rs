@@ -55,6 +55,7 @@ mod tests {
 
     use super::*;
     use crate::store::faulty::{Fault, FaultyDisk};
+    use crate::store::power::PowerDisk;
 
     #[test]
     fn a_failure_at_any_operation_leaves_the_old_or_the_new_contents() {
@@ -81,5 +82,33 @@ mod tests {
             }
         }
         assert!(failures >= 4 * Fault::ALL.len(), "{failures}");
+    }
+
+    #[test]
+    fn a_power_loss_at_any_operation_leaves_the_old_or_the_new_contents_and_the_new_ones_once_told() {
+        for operations in 1.. {
+            let root = tempfile::tempdir().unwrap();
+            let disk = PowerDisk::new(root.path(), operations);
+            let path = root.path().join("CURRENT");
+            let told = (1..=3u8)
+                .take_while(|&n| replace(&disk, &path, &[n; 100], Durability::Machine).is_ok())
+                .last()
+                .unwrap_or(0);
+            for seed in 0..40 {
+                let after = tempfile::tempdir().unwrap();
+                disk.lose_power(after.path(), seed * 100 + operations as u64);
+                let found = fs::read(after.path().join("CURRENT")).unwrap_or_default();
+                let n = found.first().copied().unwrap_or(0);
+                assert!(n >= told, "after {operations}, seed {seed}: told {told}, found {n}");
+                assert!(
+                    found.is_empty() && told == 0 || found == [n; 100],
+                    "after {operations}, seed {seed}: torn"
+                );
+            }
+            if !disk.is_dead() {
+                assert_eq!(told, 3);
+                break;
+            }
+        }
     }
 }

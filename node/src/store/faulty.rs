@@ -10,12 +10,14 @@ use crate::store::disk::{Disk, DiskFile, RealDisk};
 /// How the disk fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// This one operation says the disk is full; a write stores half of its bytes first.
+    /// This one operation says the disk is full.
     FullOnce,
     /// From this operation on the disk stays full for writing; removing still works.
     FullForGood,
     /// This one operation reports a broken device.
     BrokenOnce,
+    /// This operation and the one after it report a broken device, so that clearing up fails, too.
+    BrokenTwice,
     /// From this operation on nothing works any more: the process is as good as dead.
     Crash,
     /// From this operation on the file system can only be read.
@@ -23,8 +25,14 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::FullOnce, Self::FullForGood, Self::BrokenOnce, Self::Crash, Self::ReadOnly];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::FullOnce,
+        Self::FullForGood,
+        Self::BrokenOnce,
+        Self::BrokenTwice,
+        Self::Crash,
+        Self::ReadOnly,
+    ];
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -63,6 +71,7 @@ impl FaultyDisk {
             Fault::FullOnce if first && kind == Kind::Write => io::ErrorKind::StorageFull,
             Fault::FullForGood if after && kind == Kind::Write => io::ErrorKind::StorageFull,
             Fault::BrokenOnce if first => io::ErrorKind::Other,
+            Fault::BrokenTwice if after && now < self.0.nth + 2 => io::ErrorKind::Other,
             Fault::Crash if after => io::ErrorKind::Other,
             Fault::ReadOnly if after && kind != Kind::Read => io::ErrorKind::ReadOnlyFilesystem,
             _ => return Ok(()),
@@ -80,9 +89,8 @@ struct FaultyFile {
 impl Write for FaultyFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if let Err(error) = self.disk.step(Kind::Write) {
-            if error.kind() == io::ErrorKind::StorageFull {
-                self.inner.write_all(&bytes[..bytes.len() / 2])?;
-            }
+            // A disk that fails in the middle of a write has stored a part of it.
+            self.inner.write_all(&bytes[..bytes.len() / 2])?;
             return Err(error);
         }
         self.inner.write(bytes)

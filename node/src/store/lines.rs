@@ -196,6 +196,11 @@ mod tests {
                     text.lines().filter(|l| serde_json::from_str::<serde_json::Value>(l).is_ok()).count();
                 assert_eq!(whole, written, "{fault:?} at {nth}: {text:?}");
                 if matches!(fault, Fault::FullOnce | Fault::BrokenOnce) && disk.has_struck() {
+                    assert_eq!(
+                        text.lines().count(),
+                        whole,
+                        "{fault:?} at {nth}: half a line is left in {text:?}"
+                    );
                     assert!(lines.lost() <= 2, "{fault:?} at {nth}: {} lost", lines.lost());
                 }
             }

@@ -125,6 +125,7 @@ mod tests {
 
     use super::*;
     use crate::store::faulty::{Fault, FaultyDisk};
+    use crate::store::power::PowerDisk;
 
     #[test]
     fn a_number_is_never_given_twice_however_often_the_node_dies() {
@@ -153,6 +154,30 @@ mod tests {
                 }
                 let mut again = Sequence::open(dir.path(), given.last().copied()).unwrap();
                 assert!(again.take().unwrap() >= given.len() as u64, "{fault:?} at {nth}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_power_loss_repeats_no_number() {
+        for operations in 1.. {
+            let root = tempfile::tempdir().unwrap();
+            let disk = PowerDisk::new(root.path(), operations);
+            let mut sequence = Sequence::open_on(Arc::new(disk.clone()), root.path(), None).unwrap();
+            let given: Vec<u64> = std::iter::from_fn(|| sequence.take().ok()).take(200).collect();
+            for seed in 0..20 {
+                let after = tempfile::tempdir().unwrap();
+                disk.lose_power(after.path(), seed * 100 + operations as u64);
+                let mut again = Sequence::open(after.path(), given.last().copied()).unwrap();
+                let next = again.take().unwrap();
+                assert!(
+                    given.last().is_none_or(|&last| next > last),
+                    "after {operations}, seed {seed}: {next}"
+                );
+            }
+            if !disk.is_dead() {
+                assert_eq!(given.len(), 200);
+                break;
             }
         }
     }
