@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use model::device::DeviceChoice;
+use model::eval::report::Report;
 use model::seed::Seed;
 use model::session::Session;
 
@@ -12,12 +13,12 @@ use crate::cli::output::{CliError, ExitCode, Output};
 use crate::recipe::terms::{Recipe, Use};
 use crate::store::status::{self, NodeStatus, STATUS_FILE};
 use crate::telemetry::progress::Progress;
-use crate::testnet::compare::{Evaluation, Job, consensus_relative, eval_job, read_evaluation, run_two, train_job};
+use crate::testnet::compare::{Job, consensus_relative, eval_job, read_evaluation, run_two, train_job};
 use crate::testnet::launch::{LaunchError, Process};
 use crate::testnet::outcome::{NodeOutcome, Outcome, Series, staleness_p95};
 use crate::testnet::plan::{Plan, PlanError, Wish, prepare};
 use crate::testnet::watch::{WatchError, until_all_end, wait_for_address};
-use crate::testnet::table;
+use crate::testnet::{page, table};
 
 /// How long a node may take to listen.
 const LISTEN_LIMIT: Duration = Duration::from_secs(60);
@@ -147,9 +148,9 @@ fn comparison_jobs(plan: &Plan) -> Vec<Job> {
 }
 
 struct Scores {
-    together: Vec<Evaluation>,
-    alone: Vec<Option<Evaluation>>,
-    pooled: Option<Evaluation>,
+    together: Vec<Report>,
+    alone: Vec<Option<Report>>,
+    pooled: Option<Report>,
 }
 
 /// Scores every model on the same test file.
@@ -228,7 +229,7 @@ fn gather(plan: &Plan, args: &Args, scores: &Scores, wall_s: f64) -> Result<Outc
         rejected_shards,
         wall_s,
         report_dir: plan.dir.display().to_string(),
-        table: serde_json::from_value(first.report.clone()).ok(),
+        table: Some(first.clone()),
         series,
     })
 }
@@ -249,6 +250,7 @@ fn consensus(plan: &Plan) -> Result<f64, CliError> {
 /// Report, records of the whole run, and one of the models, which are all but equal after settling.
 fn save(plan: &Plan, outcome: &Outcome) -> Result<(), CliError> {
     let failed = |e: std::io::Error| CliError::failed(format!("could not write into {}", plan.dir.display()), e);
+    std::fs::write(plan.dir.join("report.html"), page::html(outcome)).map_err(failed)?;
     let facts = serde_json::json!({
         "command": std::env::args().collect::<Vec<_>>(),
         "version": env!("CARGO_PKG_VERSION"),

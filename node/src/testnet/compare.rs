@@ -2,19 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use model::eval::report::Report;
 
 use crate::testnet::launch::{LaunchError, run_all};
-
-/// Scores of a model, as `starling eval --format json` prints them.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Evaluation {
-    /// The headline score.
-    pub score: f64,
-    /// The whole report.
-    #[serde(flatten)]
-    pub report: serde_json::Value,
-}
 
 /// A job for [`run_all`]: a name, the arguments, the log.
 pub type Job = (String, Vec<String>, PathBuf);
@@ -43,7 +33,7 @@ pub fn eval_job(name: &str, model: &Path, test: &Path, out: &Path) -> Job {
 }
 
 /// Reads what an evaluation job printed.
-pub fn read_evaluation(out: &Path) -> Result<Evaluation, String> {
+pub fn read_evaluation(out: &Path) -> Result<Report, String> {
     let text = std::fs::read_to_string(out).map_err(|e| format!("{}: {e}", out.display()))?;
     let line = text.lines().find(|l| l.starts_with('{')).ok_or_else(|| format!("{}: no result in it", out.display()))?;
     let value: serde_json::Value = serde_json::from_str(line).map_err(|e| format!("{}: {e}", out.display()))?;

@@ -84,7 +84,8 @@ pub struct ShardState<'a> {
 pub fn mix_shard(sources: &[Source], bytes: &ShardBytes, how: MixHow, state: ShardState<'_>) -> ShardMix {
     let own_square = state.working.iter().zip(state.genesis).map(|(w, g)| f64::from(w - g).powi(2)).sum::<f64>();
     let mut found = ShardMix { own_square, ..ShardMix::default() };
-    let mut pulled: Vec<(PeerId, Vec<f32>)> = Vec::with_capacity(sources.len());
+    let mut decoded: Vec<(PeerId, Vec<f32>)> = Vec::with_capacity(sources.len());
+    let mut distances = Vec::with_capacity(sources.len());
     for source in sources {
         let Some(encoded) = bytes.get(&source.hash) else { continue };
         let mut theirs = vec![0.0f32; state.working.len()];
@@ -93,19 +94,24 @@ pub fn mix_shard(sources: &[Source], bytes: &ShardBytes, how: MixHow, state: Sha
             continue;
         }
         theirs.iter_mut().zip(state.genesis).for_each(|(y, g)| *y += g);
-        let distance = distance_squared(&theirs, state.working).sqrt();
-        // A joiner is far from everybody: distance says nothing about the others there.
-        let is_plausible = match how {
-            MixHow::Join => distance.is_finite(),
-            MixHow::Step { .. } => {
-                state.gate.judge_distance(distance, own_square.sqrt(), theirs.len()).is_ok()
-            }
-        };
+        distances.push(distance_squared(&theirs, state.working).sqrt());
+        decoded.push((source.peer, theirs));
+    }
+    // A joiner is far from everybody: distance says nothing about the others there.
+    let is_plausible: Vec<bool> = match how {
+        MixHow::Join => distances.iter().map(|d| d.is_finite()).collect(),
+        MixHow::Step { .. } => {
+            let judged = state.gate.judge_all(&distances, own_square.sqrt(), state.working.len());
+            judged.iter().map(Result::is_ok).collect()
+        }
+    };
+    let mut pulled: Vec<(PeerId, Vec<f32>)> = Vec::with_capacity(decoded.len());
+    for (((peer, theirs), distance), is_plausible) in decoded.into_iter().zip(distances).zip(is_plausible) {
         if is_plausible {
             found.distances.push(distance * distance);
-            pulled.push((source.peer, theirs));
+            pulled.push((peer, theirs));
         } else {
-            found.refused.push((source.peer, Offence::Implausible));
+            found.refused.push((peer, Offence::Implausible));
         }
     }
     let views: Vec<&[f32]> = pulled.iter().map(|(_, y)| y.as_slice()).collect();
