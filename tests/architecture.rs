@@ -29,8 +29,14 @@ const MODEL: Floors = &[
     &["distill", "fuse", "audit"],
     &["session", "export"],
 ];
-const NODE: Floors =
-    &[&["telemetry"], &["net", "store", "trainer", "http"], &["runtime", "config"], &["cli"]];
+const NODE: Floors = &[
+    &["telemetry"],
+    &["net", "store", "trainer", "http"],
+    &["runtime", "config"],
+    &["recipe"],
+    &["testnet"],
+    &["cli"],
+];
 
 /// Crates of this workspace and those they may use.
 const CRATES: &[(&str, &[&str])] = &[

@@ -17,6 +17,7 @@ use crate::cli::reach;
 use crate::config::charter_file::{self, CharterFileError};
 use crate::config::load::Loaded;
 use crate::config::unit;
+use crate::recipe::bundle::Bundle;
 use crate::store::disk::private_file_options;
 use crate::store::keys::Identity;
 use crate::store::lock::{self, Holder};
@@ -224,6 +225,10 @@ fn charter(loaded: &Loaded, peer: Option<PeerId>) -> Vec<Check> {
         Err(error) => return vec![Check::from_error(name, error.into())],
     };
     let mut checks = vec![term(&signed)];
+    if let Err(error) = Bundle::open(path) {
+        let remedy = "copy the whole folder of the charter again from whoever gave it to you";
+        checks.push(Check::bad(ExitCode::Config, "charter's folder", error.to_string(), remedy));
+    }
     if let Some(peer) = peer {
         checks.push(membership(&signed, peer));
     }

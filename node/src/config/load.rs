@@ -175,7 +175,13 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     let settings: Vec<Setting> =
         KEYS.iter().map(|key| merge(key, found.remove(key.name).unwrap_or_default())).collect();
     let of = |name: &str| settings.iter().find(|s| s.name == name).expect("every setting is listed");
-    let config = Config::build(&base, |name| of(name).value.clone());
+    // What somebody types starts where they stand; what a file says starts where the file is.
+    let here = Path::new("");
+    let start = |name: &str| match of(name).origin {
+        Origin::Default | Origin::File { .. } => base.as_path(),
+        Origin::Variable(_) | Origin::Flag => here,
+    };
+    let config = Config::build(&base, |name| of(name).value.clone(), start);
     for contradiction in config.contradictions() {
         let place = format!("{} ({})", contradiction.name, of(contradiction.name).origin);
         problems.push(Problem { place, what: contradiction.why });
@@ -466,6 +472,17 @@ mod tests {
             conflicts[1].ends_with("starling.toml:2 and variable STARLING_NETWORK_LINKS_MAX"),
             "{conflicts:?}"
         );
+    }
+
+    #[test]
+    fn a_path_in_the_file_starts_at_the_file_and_a_typed_one_where_it_was_typed() {
+        let (dir, mut sources) = with_file(b"[node]\ndata = \"d\"\ncharter = \"/c\"\ndir = \"s\"\n");
+        let node = load(&sources).unwrap().config.node;
+        assert_eq!(node.data, Some(dir.path().join("d")));
+        assert_eq!((node.dir, node.charter), (dir.path().join("s"), PathBuf::from("/c")));
+        sources.variables = variables(&[("STARLING_NODE_CHARTER", "v")]);
+        let node = load(&sources.flag("node.data", Some("f"))).unwrap().config.node;
+        assert_eq!((node.data, node.charter), (Some("f".into()), PathBuf::from("v")));
     }
 
     #[test]

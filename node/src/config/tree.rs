@@ -115,18 +115,24 @@ pub struct Contradiction {
 }
 
 impl Config {
-    /// Builds the tree from one value per setting; `base` is the folder that relative paths start at.
-    pub(super) fn build(base: &Path, value: impl Fn(&'static str) -> Value) -> Self {
+    /// Builds the tree from one value per setting. `base` is the settings file's folder; `start` tells for each setting
+    /// the folder that a relative path in it starts at.
+    pub(super) fn build<'a>(
+        base: &Path,
+        value: impl Fn(&'static str) -> Value,
+        start: impl Fn(&'static str) -> &'a Path,
+    ) -> Self {
         let value = &value;
-        let full =
-            |path: String| if Path::new(&path).is_absolute() { PathBuf::from(path) } else { base.join(path) };
+        // Joining keeps an absolute path as it is.
+        let full = |name, path: String| start(name).join(path);
         Self {
             node: NodeSection {
                 name: filled(value("node.name")),
                 organization: filled(value("node.organization")),
-                data: filled(value("node.data")).map(full),
-                dir: filled(value("node.dir")).map_or_else(|| base.to_path_buf(), full),
-                charter: full(text(value("node.charter"))),
+                data: filled(value("node.data")).map(|path| full("node.data", path)),
+                dir: filled(value("node.dir"))
+                    .map_or_else(|| base.to_path_buf(), |path| full("node.dir", path)),
+                charter: full("node.charter", text(value("node.charter"))),
             },
             network: NetworkSection {
                 listen: addresses(value("network.listen")),

@@ -56,6 +56,7 @@ mod tests {
     use super::*;
     use crate::store::faulty::{Fault, FaultyDisk};
     use crate::store::power::PowerDisk;
+    use crate::store::scratch::folder;
 
     #[test]
     fn a_failure_at_any_operation_leaves_the_old_or_the_new_contents() {
@@ -64,7 +65,7 @@ mod tests {
         let mut failures = 0;
         for fault in Fault::ALL {
             for nth in 0.. {
-                let dir = tempfile::tempdir().unwrap();
+                let dir = folder();
                 let path = dir.path().join("status.json");
                 fs::write(&path, &old).unwrap();
                 fs::write(temporary_name(&path), b"left by a crash").unwrap();
@@ -87,7 +88,7 @@ mod tests {
     #[test]
     fn a_power_loss_at_any_operation_leaves_the_old_or_the_new_contents_and_the_new_ones_once_told() {
         for operations in 1.. {
-            let root = tempfile::tempdir().unwrap();
+            let root = folder();
             let disk = PowerDisk::new(root.path(), operations);
             let path = root.path().join("CURRENT");
             let told = (1..=3u8)
@@ -95,7 +96,7 @@ mod tests {
                 .last()
                 .unwrap_or(0);
             for seed in 0..40 {
-                let after = tempfile::tempdir().unwrap();
+                let after = folder();
                 disk.lose_power(after.path(), seed * 100 + operations as u64);
                 let found = fs::read(after.path().join("CURRENT")).unwrap_or_default();
                 let n = found.first().copied().unwrap_or(0);

@@ -25,14 +25,8 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 6] = [
-        Self::FullOnce,
-        Self::FullForGood,
-        Self::BrokenOnce,
-        Self::BrokenTwice,
-        Self::Crash,
-        Self::ReadOnly,
-    ];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::FullOnce, Self::FullForGood, Self::BrokenOnce, Self::BrokenTwice, Self::Crash, Self::ReadOnly];
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -329,6 +329,7 @@ fn failed<'a>(what: &'static str, path: &'a Path) -> impl Fn(io::Error) -> Ledge
 mod tests {
     use super::*;
     use crate::store::faulty::{Fault, FaultyDisk};
+    use crate::store::scratch::folder;
 
     fn record(n: u64) -> Vec<u8> {
         vec![n as u8; 3 + (n as usize * 7) % 40]
@@ -349,7 +350,7 @@ mod tests {
 
     #[test]
     fn records_read_back_in_order_and_go_on_after_a_restart() {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = folder();
         let path = dir.path().join("ledger");
         five(&path);
         let (mut ledger, torn) = LedgerFile::open(&path, Durable::EveryRecord).unwrap();
@@ -366,7 +367,7 @@ mod tests {
 
     #[test]
     fn a_ledger_cut_at_any_length_keeps_its_whole_records_and_the_torn_end_is_kept_aside() {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = folder();
         let whole = dir.path().join("whole");
         five(&whole);
         let bytes = fs::read(&whole).unwrap();
@@ -388,7 +389,7 @@ mod tests {
 
     #[test]
     fn a_changed_byte_ends_the_trusted_part_and_the_rest_is_kept_aside() {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = folder();
         let whole = dir.path().join("whole");
         five(&whole);
         let bytes = fs::read(&whole).unwrap();
@@ -419,7 +420,7 @@ mod tests {
 
     #[test]
     fn two_records_in_each_others_place_are_noticed() {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = folder();
         let path = dir.path().join("ledger");
         let (mut ledger, _) = LedgerFile::open(&path, Durable::OnSync).unwrap();
         ledger.append(b"aaaa").unwrap();
@@ -434,7 +435,7 @@ mod tests {
     fn a_record_is_acknowledged_only_when_it_is_found_again_whatever_the_disk_does() {
         for fault in Fault::ALL {
             for nth in 0.. {
-                let dir = tempfile::tempdir().unwrap();
+                let dir = folder();
                 let path = dir.path().join("ledger");
                 let disk = FaultyDisk::new(nth, fault);
                 let mut acknowledged = Vec::new();

@@ -157,10 +157,11 @@ fn ends_with_line_feed(path: &Path, length: u64) -> io::Result<bool> {
 mod tests {
     use super::*;
     use crate::store::faulty::{Fault, FaultyDisk};
+    use crate::store::scratch::folder;
 
     #[test]
     fn lines_are_appended_and_half_a_line_of_a_crash_spoils_no_other() {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = folder();
         let path = dir.path().join("events.jsonl");
         fs::write(&path, "{\"n\":0}\n{\"n\":1,\"te").unwrap();
         let mut lines = Lines::open(&path).unwrap();
@@ -172,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_value_that_is_not_finite_is_still_json() {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = folder();
         let path = dir.path().join("metrics.jsonl");
         let metric =
             Metric { t: 1.5, node: "ada", step: 3, outer: 1, name: "loss", value: f64::NAN, tags: [].into() };
@@ -185,7 +186,7 @@ mod tests {
     fn a_failing_disk_costs_lines_but_leaves_only_whole_ones_and_writing_goes_on() {
         for fault in Fault::ALL {
             for nth in 1..12 {
-                let dir = tempfile::tempdir().unwrap();
+                let dir = folder();
                 let path = dir.path().join("metrics.jsonl");
                 let disk = FaultyDisk::new(nth, fault);
                 let mut lines = Lines::open_on(Arc::new(disk.clone()), &path).unwrap();

@@ -25,4 +25,6 @@ mod faulty;
 #[cfg(test)]
 mod power;
 #[cfg(test)]
+mod scratch;
+#[cfg(test)]
 mod state_tests;

@@ -126,10 +126,11 @@ mod tests {
     use super::*;
     use crate::store::faulty::{Fault, FaultyDisk};
     use crate::store::power::PowerDisk;
+    use crate::store::scratch::folder;
 
     #[test]
     fn a_number_is_never_given_twice_however_often_the_node_dies() {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = folder();
         let mut last = None;
         for round in 0..20 {
             let mut sequence = Sequence::open(dir.path(), last).unwrap();
@@ -146,7 +147,7 @@ mod tests {
     fn a_failing_disk_stops_signing_and_repeats_no_number() {
         for fault in Fault::ALL {
             for nth in 0..12 {
-                let dir = tempfile::tempdir().unwrap();
+                let dir = folder();
                 let disk = Arc::new(FaultyDisk::new(nth, fault));
                 let mut given = Vec::new();
                 if let Ok(mut sequence) = Sequence::open_on(disk, dir.path(), None) {
@@ -161,12 +162,12 @@ mod tests {
     #[test]
     fn a_power_loss_repeats_no_number() {
         for operations in 1.. {
-            let root = tempfile::tempdir().unwrap();
+            let root = folder();
             let disk = PowerDisk::new(root.path(), operations);
             let mut sequence = Sequence::open_on(Arc::new(disk.clone()), root.path(), None).unwrap();
             let given: Vec<u64> = std::iter::from_fn(|| sequence.take().ok()).take(200).collect();
             for seed in 0..20 {
-                let after = tempfile::tempdir().unwrap();
+                let after = folder();
                 disk.lose_power(after.path(), seed * 100 + operations as u64);
                 let mut again = Sequence::open(after.path(), given.last().copied()).unwrap();
                 let next = again.take().unwrap();
@@ -184,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_lost_damaged_or_older_file_stops_signing_and_says_what_to_do() {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = folder();
         let path = dir.path().join(FILE);
         assert!(matches!(Sequence::open(dir.path(), Some(3)), Err(SequenceError::Lost { used: 3, .. })));
         let mut sequence = Sequence::open(dir.path(), None).unwrap();

@@ -10,6 +10,7 @@ use protocol::id::{Hash, RunId};
 use crate::store::faulty::{Fault, FaultyDisk};
 use crate::store::manifest::MANIFEST;
 use crate::store::power::PowerDisk;
+use crate::store::scratch::folder;
 use crate::store::state::{Blob, Content, GENERATIONS_KEPT, Note, StateError, StateStore};
 
 const RUN: RunId = RunId(Hash([1; 32]));
@@ -33,7 +34,7 @@ fn commit(store: &mut StateStore, n: u64) -> Result<u64, StateError> {
 
 /// A store with generations 1 to `n`.
 fn with(n: u64) -> (tempfile::TempDir, PathBuf) {
-    let root = tempfile::tempdir().unwrap();
+    let root = folder();
     let dir = root.path().join("state");
     let mut store = StateStore::open(&dir, RUN).unwrap();
     assert_eq!(store.latest().unwrap().map(|g| g.number()), None);
@@ -281,7 +282,7 @@ fn a_disk_failing_at_any_operation_never_costs_an_acknowledged_generation() {
 fn a_power_loss_at_any_operation_never_costs_an_acknowledged_generation() {
     let mut losses = 0;
     for operations in 1.. {
-        let root = tempfile::tempdir().unwrap();
+        let root = folder();
         let disk = PowerDisk::new(root.path(), operations);
         let mut acknowledged = 0;
         if let Ok(mut store) = StateStore::open_on(Arc::new(disk.clone()), &root.path().join("state"), RUN) {
@@ -293,7 +294,7 @@ fn a_power_loss_at_any_operation_never_costs_an_acknowledged_generation() {
             }
         }
         for seed in 0..12 {
-            let after = tempfile::tempdir().unwrap();
+            let after = folder();
             disk.lose_power(after.path(), seed * 1_000 + operations as u64);
             let (found, _) = latest(&after.path().join("state"));
             assert!(
