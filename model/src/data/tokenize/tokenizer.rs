@@ -112,7 +112,8 @@ impl Tokenizer {
 
     /// Builds BERT word pieces from the bytes of a `vocab.txt`, one token per line.
     ///
-    /// When the case is not stated it is found out: a vocabulary without a single upper-case word is lower-case.
+    /// When the case is not stated it is found out: a vocabulary without a single token with a capital A to Z is
+    /// lower-case (symbols such as `ℝ` count as upper case and occur in lower-case vocabularies too).
     ///
     /// # Errors
     /// The list is not text, lacks a special token, holds a token twice, or is refused by the gate.
@@ -134,7 +135,9 @@ impl Tokenizer {
             tokens.push(token.to_owned());
         }
         let lowercase = lowercase.unwrap_or_else(|| {
-            !tokens.iter().any(|token| !token.starts_with('[') && token.chars().any(char::is_uppercase))
+            !tokens
+                .iter()
+                .any(|token| !token.starts_with('[') && token.bytes().any(|byte| byte.is_ascii_uppercase()))
         });
         let root = wordpiece(&tokens, lowercase).map_err(failed)?;
         Self::from_json(root.to_string().as_bytes(), file)
