@@ -132,14 +132,14 @@ fn sign(path: &Path, place: &Place, output: &Output) -> Result<(), CliError> {
                 path.display(),
                 keys.peer().short()
             )?;
-            match signed >= threshold as usize {
-                true => writeln!(
-                    to,
-                    "next    give it to every member; `starling charter check {}` tells that it is in force",
-                    path.display()
-                ),
-                false => writeln!(to, "next    pass it to the next founder to sign"),
+            if signed < threshold as usize {
+                return writeln!(to, "next    pass it to the next founder to sign");
             }
+            let path = path.display();
+            writeln!(
+                to,
+                "next    give it to every member; `starling charter check {path}` tells that it is in force"
+            )
         },
     )
 }

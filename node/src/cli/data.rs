@@ -88,8 +88,7 @@ fn check(args: &CheckArgs, output: &Output) -> Result<(), CliError> {
         });
     }
     output.text(print)?;
-    let why =
-        checked.reports.iter().filter_map(|r| r.refused.clone()).next().unwrap_or("no usable row".into());
+    let why = checked.reports.iter().find_map(|r| r.refused.clone()).unwrap_or("no usable row".into());
     let remedy = "mend the rows named above, or state columns and labels with --schema";
     Err(CliError::new(ExitCode::Data, format!("{} cannot be trained on", args.path.display()), why, remedy)
         .with_details(&checked))
@@ -133,19 +132,20 @@ fn guess(files: &DataFiles) -> TaskKind {
     match extension.as_str() {
         "csv" | "tsv" => TaskKind::Classify,
         "jsonl" | "json" => {
-            first.and_then(|f| has_text_key(f)).map_or(TaskKind::Tagging, |_| TaskKind::Classify)
+            let is_text = first.is_some_and(|f| has_text_key(f).unwrap_or(false));
+            if is_text { TaskKind::Classify } else { TaskKind::Tagging }
         }
         _ => TaskKind::Tagging,
     }
 }
 
 /// Whether the first line of a JSON-lines file is an object with the key `text`.
-fn has_text_key(file: &Path) -> Option<()> {
+fn has_text_key(file: &Path) -> Option<bool> {
     use std::io::{BufRead, Read};
     let mut line = Vec::new();
     std::io::BufReader::new(std::fs::File::open(file).ok()?)
         .take(1 << 20)
         .read_until(b'\n', &mut line)
         .ok()?;
-    serde_json::from_slice::<serde_json::Value>(&line).ok()?.get("text").map(|_| ())
+    Some(serde_json::from_slice::<serde_json::Value>(&line).ok()?.get("text").is_some())
 }

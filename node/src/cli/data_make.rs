@@ -46,11 +46,11 @@ const ROWS_MIN: usize = 50;
 struct Made {
     recipe: String,
     seed: u64,
-    files: Vec<File>,
+    files: Vec<Written>,
 }
 
 #[derive(Serialize)]
-struct File {
+struct Written {
     file: PathBuf,
     samples: usize,
     bytes: usize,
@@ -101,7 +101,7 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
             let (samples, bytes) = corpus.to_bytes(is_train, rows).map_err(failed("write", &file))?;
             std::fs::write(&file, &bytes).map_err(failed("write", &file))?;
             let hash = Hash(*blake3::hash(&bytes).as_bytes());
-            files.push(File { file, samples, bytes: bytes.len(), hash });
+            files.push(Written { file, samples, bytes: bytes.len(), hash });
             Ok(())
         };
     match &shares {

@@ -81,13 +81,10 @@ pub fn examine(place: &Place, timeout: Duration) -> Vec<Check> {
         }
     };
     let conflicts: Vec<_> = loaded.conflicts().collect();
-    checks.push(match conflicts.is_empty() {
-        true => Check::good("settings", place.config_path().display().to_string()),
-        false => Check::warning(
-            "settings",
-            conflicts.join("; "),
-            "make sure the stronger source is the one you mean",
-        ),
+    checks.push(if conflicts.is_empty() {
+        Check::good("settings", place.config_path().display().to_string())
+    } else {
+        Check::warning("settings", conflicts.join("; "), "make sure the stronger source is the one you mean")
     });
     let dir = &loaded.config.node.dir;
     checks.push(directory(dir));
@@ -157,14 +154,12 @@ fn open_files() -> Option<Check> {
     let line = limits.lines().find_map(|l| l.strip_prefix("Max open files"))?;
     let soft = line.split_whitespace().next()?;
     let is_low = soft.parse::<u64>().is_ok_and(|n| n < OPEN_FILES_LEAST);
-    Some(match is_low {
-        false => Check::good("open files", format!("at most {soft}")),
-        true => Check::warning(
-            "open files",
-            format!("at most {soft}"),
-            format!("allow at least {OPEN_FILES_LEAST}: ulimit -n, or LimitNOFILE= in a service"),
-        ),
-    })
+    let found = format!("at most {soft}");
+    if !is_low {
+        return Some(Check::good("open files", found));
+    }
+    let remedy = format!("allow at least {OPEN_FILES_LEAST}: ulimit -n, or LimitNOFILE= in a service");
+    Some(Check::warning("open files", found, remedy))
 }
 
 fn directory(dir: &Path) -> Check {

@@ -166,12 +166,11 @@ impl CharterFile {
 
     /// The whole file.
     pub fn to_text(&self) -> String {
-        let mut text = self.terms.clone();
-        for (founder, signature) in &self.signatures {
-            let hex: String = signature.0.iter().map(|b| format!("{b:02x}")).collect();
-            text.push_str(&format!("\n{SIGNATURES}\nfounder = \"{founder}\"\nsignature = \"{hex}\"\n"));
-        }
-        text
+        let signature = |(founder, signature): &(PeerId, Signature)| {
+            format!("\n{SIGNATURES}\nfounder = \"{founder}\"\nsignature = \"{}\"\n", to_hex(signature))
+        };
+        let signatures: Vec<String> = self.signatures.iter().map(signature).collect();
+        self.terms.clone() + &signatures.concat()
     }
 
     /// Replaces the file in one step, durably.
@@ -222,7 +221,12 @@ fn explain(message: &str) -> String {
 fn from_hex(text: &str) -> Option<Signature> {
     let digits: Vec<u32> = text.chars().map(|c| c.to_digit(16)).collect::<Option<_>>()?;
     let bytes: Vec<u8> = digits.chunks_exact(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect();
-    if digits.len() != 128 { None } else { bytes.try_into().ok().map(Signature) }
+    if digits.len() == 128 { bytes.try_into().ok().map(Signature) } else { None }
+}
+
+fn to_hex(signature: &Signature) -> String {
+    let digits = signature.0.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.map(|digit| char::from_digit(digit.into(), 16).expect("four bits are one digit")).collect()
 }
 
 #[cfg(test)]

@@ -165,7 +165,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
         match key.from_text(text) {
             Ok(value) => found.entry(key.name).or_default().push((value, Origin::Flag)),
             Err(what) => {
-                problems.push(Problem { place: format!("--{}", key.leaf().replace('_', "-")), what })
+                problems.push(Problem { place: format!("--{}", key.leaf().replace('_', "-")), what });
             }
         }
     }
@@ -229,10 +229,15 @@ fn read(path: &Path) -> Result<String, String> {
     }
     let text = String::from_utf8(bytes).map_err(|error| {
         let good = error.utf8_error().valid_up_to();
-        let line = 1 + error.as_bytes()[..good].iter().filter(|&&b| b == b'\n').count();
+        let line = lines(&error.as_bytes()[..good]);
         format!("expected UTF-8, found other bytes in line {line}; save it as UTF-8")
     })?;
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+}
+
+/// The line that follows these bytes, from 1.
+fn lines(before: &[u8]) -> usize {
+    before.split(|&b| b == b'\n').count()
 }
 
 fn from_file(
@@ -241,8 +246,7 @@ fn from_file(
     found: &mut BTreeMap<&'static str, Vec<(Value, Origin)>>,
     problems: &mut Vec<Problem>,
 ) {
-    let line_of =
-        |at: usize| 1 + text.as_bytes()[..at.min(text.len())].iter().filter(|&&b| b == b'\n').count();
+    let line_of = |at: usize| lines(&text.as_bytes()[..at.min(text.len())]);
     let place = |line: usize| format!("{}:{line}", path.display());
     let table = match DeTable::parse(text) {
         Ok(table) => table.into_inner(),
@@ -289,7 +293,7 @@ fn from_file(
                     found.entry(key.name).or_default().push((value, origin));
                 }
                 Err(what) => {
-                    problems.push(Problem { place: place(line), what: format!("{}: {what}", key.name) })
+                    problems.push(Problem { place: place(line), what: format!("{}: {what}", key.name) });
                 }
             }
         }
@@ -325,7 +329,7 @@ fn from_variables(
             None => problem("expected UTF-8, found other bytes".into()),
             Some(text) => match key.from_text(text) {
                 Ok(value) => {
-                    found.entry(key.name).or_default().push((value, Origin::Variable(variable.into())))
+                    found.entry(key.name).or_default().push((value, Origin::Variable(variable.into())));
                 }
                 Err(what) => problem(what),
             },

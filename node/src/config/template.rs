@@ -3,28 +3,25 @@
 use crate::config::key::{KEYS, Value};
 
 const WIDTH: usize = 100;
+const HEAD: &str = "# Settings of one Starling node. What must agree between nodes stands in the charter, not here.\n\
+     # Order: defaults < this file < STARLING_* variables < flags. See `starling config show --origin`.\n";
 
 /// The text of a settings file: given values stand in force, all others as comments with their defaults.
 pub fn text(given: &[(&str, Value)]) -> String {
-    let mut text = String::from(
-        "# Settings of one Starling node. What must agree between nodes stands in the charter, not here.\n\
-         # Order: defaults < this file < STARLING_* variables < flags. See `starling config show --origin`.\n",
-    );
+    let mut parts = vec![HEAD.to_owned()];
     let mut section = "";
     for key in KEYS {
         if key.section() != section {
             section = key.section();
-            text.push_str(&format!("\n[{section}]\n"));
+            parts.push(format!("\n[{section}]\n"));
         }
-        for line in wrap(key.meaning) {
-            text.push_str(&format!("# {line}\n"));
-        }
-        match given.iter().find(|(name, _)| *name == key.name) {
-            Some((_, value)) => text.push_str(&format!("{} = {}\n", key.leaf(), value.to_toml())),
-            None => text.push_str(&format!("#{} = {}\n", key.leaf(), key.default)),
-        }
+        parts.extend(wrap(key.meaning).into_iter().map(|line| format!("# {line}\n")));
+        parts.push(match given.iter().find(|(name, _)| *name == key.name) {
+            Some((_, value)) => format!("{} = {}\n", key.leaf(), value.to_toml()),
+            None => format!("#{} = {}\n", key.leaf(), key.default),
+        });
     }
-    text
+    parts.concat()
 }
 
 fn wrap(text: &str) -> Vec<String> {

@@ -19,7 +19,7 @@ pub struct Blocks {
     bytes_max: u64,
     bytes: u64,
     versions: BTreeMap<OuterStep, Vec<Hash>>,
-    blocks: HashMap<Hash, Block>,
+    held: HashMap<Hash, Block>,
 }
 
 struct Block {
@@ -51,8 +51,8 @@ impl Default for Blocks {
 impl Blocks {
     /// An empty map for so many versions (at least one) and bytes.
     pub fn new(versions_max: usize, bytes_max: u64) -> Self {
-        let (versions, blocks) = (BTreeMap::new(), HashMap::new());
-        Self { versions_max: versions_max.max(1), bytes_max, bytes: 0, versions, blocks }
+        let (versions, held) = (BTreeMap::new(), HashMap::new());
+        Self { versions_max: versions_max.max(1), bytes_max, bytes: 0, versions, held }
     }
 
     /// Keeps the shards of a version, and lets the oldest versions go beyond the cap. A version put a second time
@@ -71,7 +71,7 @@ impl Blocks {
             }
             self.drop_version(oldest);
         }
-        let fresh = shards.iter().filter(|(hash, _)| !self.blocks.contains_key(hash));
+        let fresh = shards.iter().filter(|(hash, _)| !self.held.contains_key(hash));
         let bytes: u64 = fresh.map(|(_, bytes)| bytes.len() as u64).sum();
         if self.bytes.saturating_add(bytes) > self.bytes_max {
             return Err(Full { bytes_max: self.bytes_max, held: self.bytes, bytes });
@@ -79,14 +79,14 @@ impl Blocks {
         self.bytes += bytes;
         self.versions.insert(version, shards.keys().copied().collect());
         for (hash, bytes) in shards {
-            self.blocks.entry(hash).or_insert(Block { bytes, listed: 0 }).listed += 1;
+            self.held.entry(hash).or_insert(Block { bytes, listed: 0 }).listed += 1;
         }
         Ok(())
     }
 
     /// The bytes of a shard; a pointer is copied, not the bytes.
     pub fn find(&self, hash: &Hash) -> Option<Arc<[u8]>> {
-        self.blocks.get(hash).map(|block| block.bytes.clone())
+        self.held.get(hash).map(|block| block.bytes.clone())
     }
 
     /// Versions kept, ascending.
@@ -101,11 +101,11 @@ impl Blocks {
 
     fn drop_version(&mut self, version: OuterStep) {
         for hash in self.versions.remove(&version).unwrap_or_default() {
-            let block = self.blocks.get_mut(&hash).expect("a listed shard is held");
+            let block = self.held.get_mut(&hash).expect("a listed shard is held");
             block.listed -= 1;
             if block.listed == 0 {
                 self.bytes -= block.bytes.len() as u64;
-                self.blocks.remove(&hash);
+                self.held.remove(&hash);
             }
         }
     }

@@ -91,7 +91,8 @@ pub struct LedgerFile {
 pub struct Records {
     source: BufReader<Box<dyn Read>>,
     position: u64,
-    records: u64,
+    /// Position of the first record not to read.
+    end: u64,
     path: PathBuf,
 }
 
@@ -205,11 +206,11 @@ impl Records {
         Self::open(&RealDisk, path, u64::MAX)
     }
 
-    fn open(disk: &dyn Disk, path: &Path, records: u64) -> Result<Self, LedgerFileError> {
+    fn open(disk: &dyn Disk, path: &Path, end: u64) -> Result<Self, LedgerFileError> {
         let mut source = BufReader::with_capacity(64 * 1024, disk.open(path).map_err(failed("open", path))?);
         let mut magic = [0; MAGIC.len()];
         match source.read_exact(&mut magic) {
-            Ok(()) if &magic == MAGIC => Ok(Self { source, position: 0, records, path: path.into() }),
+            Ok(()) if &magic == MAGIC => Ok(Self { source, position: 0, end, path: path.into() }),
             Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(failed("read", path)(error)),
             _ => Err(LedgerFileError::NotALedger { path: path.into() }),
         }
@@ -242,17 +243,17 @@ impl Iterator for Records {
     type Item = Result<Vec<u8>, LedgerFileError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.position >= self.records {
+        if self.position >= self.end {
             return None;
         }
         match self.frame() {
             Ok(Frame::Whole(record)) => Some(Ok(record)),
             Ok(Frame::End | Frame::CutShort | Frame::Changed) => {
-                self.records = 0;
+                self.end = 0;
                 None
             }
             Err(source) => {
-                self.records = 0;
+                self.end = 0;
                 Some(Err(failed("read", &self.path)(source)))
             }
         }

@@ -41,8 +41,7 @@ pub fn seal(title: &str, lines: &[String]) -> String {
         text.push('\n');
     }
     let check = Hash(*blake3::hash(text.as_bytes()).as_bytes());
-    text.push_str(&format!("check {check}\n"));
-    text
+    text + &format!("check {check}\n")
 }
 
 /// The lines of a sealed file, when every byte is as it was written.
