@@ -84,7 +84,8 @@ fn check(args: &CheckArgs, output: &Output) -> Result<(), CliError> {
     if is_usable {
         return output.done(&checked, |to| {
             print(to)?;
-            writeln!(to, "usable  next: set node.data = \"{}\" in starling.toml", args.path.display())
+            let path = std::path::absolute(&args.path).unwrap_or_else(|_| args.path.clone());
+            writeln!(to, "usable  next: set node.data = \"{}\" in starling.toml", path.display())
         });
     }
     output.text(print)?;

@@ -106,7 +106,7 @@ pub struct Aged<T> {
 #[derive(Debug, Error)]
 pub enum StatusError {
     /// There is none.
-    #[error("no {path}; the node has not run in this directory yet", path = .0.display())]
+    #[error("there is no {path}: no node has run in this directory yet; start it with `starling run`", path = .0.display())]
     Absent(PathBuf),
     /// The system refused.
     #[error("could not read {path}: {source}", path = path.display())]
