@@ -86,11 +86,17 @@ impl Session {
     pub fn from_folder(dir: &Path, head: &Head, device: &DeviceChoice, seed: Seed) -> Result<Self> {
         let arch = folder::read_arch(dir)?;
         let mut session = Self::new(&arch, head, device, seed)?;
-        let mut flat = vec![0.0; session.parameter_count()];
-        session.engine.read(&mut flat)?;
-        folder::read_parameters(dir, session.engine.slots(), &mut flat)?;
-        session.write(&flat)?;
+        session.load_parameters(dir)?;
         Ok(session)
+    }
+
+    /// Replaces the parameters by those of a folder of the same architecture, and keeps settings and optimizer state:
+    /// for a charter that names a base checkpoint and its own dropout. A head the checkpoint lacks stays as it is.
+    pub fn load_parameters(&mut self, dir: &Path) -> Result<()> {
+        let mut flat = vec![0.0; self.parameter_count()];
+        self.engine.read(&mut flat)?;
+        folder::read_parameters(dir, self.engine.slots(), &mut flat)?;
+        self.write(&flat)
     }
 
     /// A model from a folder that [`Session::save`] wrote, with the head it was saved with.

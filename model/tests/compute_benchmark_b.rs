@@ -25,11 +25,9 @@ fn the_data_set_is_the_published_one() {
         add(&format!("p{k}"), participant(k));
     }
     files.sort();
-    let mut lines = String::new();
-    for (name, bytes) in &files {
-        lines.push_str(&format!("{name} {}\n", sha256(bytes)));
-    }
-    assert_eq!(sha256(lines.as_bytes()), DATASET);
+    let lines: Vec<String> =
+        files.iter().map(|(name, bytes)| format!("{name} {}\n", sha256(bytes))).collect();
+    assert_eq!(sha256(lines.concat().as_bytes()), DATASET);
 }
 
 #[test]
@@ -102,5 +100,5 @@ fn sha256(message: &[u8]) -> String {
             *state = state.wrapping_add(v);
         }
     }
-    state.iter().map(|word| format!("{word:08x}")).collect()
+    state.iter().map(|word| format!("{word:08x}")).collect::<Vec<_>>().concat()
 }

@@ -182,3 +182,57 @@ fn both_engines_follow_every_optimizer_alike() {
         }
     }
 }
+
+/// The slope of the loss along a direction, by central differences, against the gradient of the explicit engine.
+fn check_slope(arch: &ArchConfig, head: Head, input: Input<'_>, targets: &[i32]) {
+    let seed = Seed::from_u64(21);
+    let mut engine = ExplicitEngine::new(arch, &head).unwrap();
+    let flat = weights(&engine, &seed);
+    let total = flat.len();
+    engine.write(&flat).unwrap();
+    let step_seed = seed.fork("step");
+    engine.gradient(input, targets, &step_seed).unwrap();
+    let mut gradient = vec![0.0; total];
+    engine.read_gradient(&mut gradient).unwrap();
+    let slots: Vec<_> = engine.slots().by_name().cloned().collect();
+    for slot in slots {
+        let range = slot.flat..slot.flat + slot.range.len();
+        let norm: f64 = gradient[range.clone()].iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
+        // Along a tensor's own gradient the slope is its norm. The step moves the loss by about 0.02, far above the
+        // rounding of single precision (1e-6) and, squared, below the tolerance.
+        if norm < 1e-4 {
+            continue;
+        }
+        let mut at = |step: f64| {
+            let mut moved = flat.clone();
+            for k in range.clone() {
+                moved[k] += (step * f64::from(gradient[k]) / norm) as f32;
+            }
+            engine.write(&moved).unwrap();
+            engine.gradient(input, targets, &step_seed).unwrap().loss
+        };
+        let step = (0.01 / norm).min(0.02);
+        let slope = (at(step) - at(-step)) / (2.0 * step);
+        assert!((slope - norm).abs() < 0.02 * norm + 2e-4, "{}: slope {slope}, gradient {norm}", slot.name);
+    }
+}
+
+#[test]
+fn gradients_of_whole_networks_agree_with_differences_of_the_loss() {
+    let ids = tokens();
+    let input = Input::Tokens { ids: &ids, lengths: &LENGTHS, width: 16 };
+    for dropout in [0.0, 0.2] {
+        let arch = encoder(dropout, Activation::Gelu);
+        check_slope(&arch, Head::Tagging { labels: 6 }, input, &tags());
+        check_slope(&arch, Head::Classification { labels: 3 }, input, &[0, 2, -100, 1, 1]);
+    }
+    let values: Vec<f32> = (0..50 * 12).map(|k| ((k * 37) % 101) as f32 / 50.0 - 1.0).collect();
+    let targets: Vec<i32> = (0..50).map(|k| k * 3 % 5).collect();
+    let arch = ArchConfig::Mlp(MlpConfig { layers: vec![12, 40, 33, 5] });
+    check_slope(
+        &arch,
+        Head::Classification { labels: 5 },
+        Input::Dense { values: &values, width: 12 },
+        &targets,
+    );
+}

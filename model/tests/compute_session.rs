@@ -153,7 +153,7 @@ fn what_is_written_must_fit_and_be_finite() {
     bad[17] = f32::INFINITY;
     assert!(matches!(session.write(&bad), Err(Error::NotFinite { .. })));
     assert!(matches!(session.write(&good[1..]), Err(Error::Shape { .. })));
-    assert!(session.read(&mut vec![0.0; 3]).is_err());
+    assert!(session.read(&mut [0.0; 3]).is_err());
     assert_eq!(parameters(&session), good);
     assert!(session.train_step(&batch(0, 2), f64::NAN).is_err());
     assert!(session.train_step(&batch(0, 2), -1.0).is_err());
@@ -194,28 +194,28 @@ fn batches_that_do_not_fit_the_model_are_refused_and_never_panic() {
         |b| b.width = 0,
         |b| {
             if let Inputs::Tokens { ids, .. } = &mut b.inputs {
-                ids[0] = 40
+                ids[0] = 40;
             }
         },
         |b| {
             if let Inputs::Tokens { lengths, .. } = &mut b.inputs {
-                lengths[0] = 0
+                lengths[0] = 0;
             }
         },
         |b| {
             if let Inputs::Tokens { lengths, .. } = &mut b.inputs {
-                lengths[0] = 11
+                lengths[0] = 11;
             }
         },
         |b| {
             if let Inputs::Tokens { lengths, .. } = &mut b.inputs {
-                lengths.clear()
+                lengths.clear();
             }
         },
         |b| b.inputs = Inputs::Dense { values: vec![0.0; 40] },
         |b| {
             if let Targets::Tags(tags) = &mut b.targets {
-                tags[0] = 3
+                tags[0] = 3;
             }
         },
         |b| b.targets = Targets::Classes(vec![0; 4]),
@@ -351,4 +351,56 @@ fn settings_can_change_between_steps() {
         assert!(session.configure(bad).is_err());
     }
     assert_eq!(*session.config(), nesterov);
+}
+
+#[test]
+fn a_sentence_encoder_without_the_bert_prefix_and_with_old_names_is_loaded() {
+    let dir = tempfile::tempdir().unwrap();
+    let saved = session(14);
+    saved.save(dir.path(), &json!(null)).unwrap();
+    let path = dir.path().join("model.safetensors");
+    let bytes = std::fs::read(&path).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    // As sentence encoders are packed: bare names, a table of places as integers, a pooler, no classifier.
+    let places: Vec<u8> = (0..16_i64).flat_map(i64::to_le_bytes).collect();
+    let pooler = vec![0_u8; 4 * 32 * 32];
+    let mut tensors: Vec<(String, safetensors::tensor::TensorView<'_>)> = file
+        .tensors()
+        .into_iter()
+        .filter(|(name, _)| !name.starts_with("classifier"))
+        .map(|(name, view)| {
+            let bare = name.replace("bert.", "");
+            let old = bare
+                .replace("LayerNorm.weight", "LayerNorm.gamma")
+                .replace("LayerNorm.bias", "LayerNorm.beta");
+            (old, view)
+        })
+        .collect();
+    let view =
+        |shape: Vec<usize>, dtype, bytes| safetensors::tensor::TensorView::new(dtype, shape, bytes).unwrap();
+    tensors.push(("embeddings.position_ids".into(), view(vec![1, 16], safetensors::Dtype::I64, &places)));
+    tensors.push(("pooler.dense.weight".into(), view(vec![32, 32], safetensors::Dtype::F32, &pooler)));
+    std::fs::write(&path, safetensors::serialize(tensors, None).unwrap()).unwrap();
+
+    let seed = Seed::from_u64(15);
+    let mut loaded = Session::from_folder(dir.path(), &tagging(), &DeviceChoice::Cpu, seed).unwrap();
+    let fresh = Session::new(&arch(), &tagging(), &DeviceChoice::Cpu, seed).unwrap();
+    let (old, new, head) = (parameters(&saved), parameters(&loaded), parameters(&fresh));
+    let body = old.len() - 3 * 32 - 3;
+    assert_eq!(old[..body], new[..body], "all tensors of the encoder sort before the classifier");
+    assert_eq!(head[body..], new[body..]);
+
+    // The same folder into a session with a dropout of its own.
+    let mut config = arch();
+    if let ArchConfig::Encoder(config) = &mut config {
+        config.dropout = 0.1;
+    }
+    let mut own = Session::new(&config, &tagging(), &DeviceChoice::Cpu, seed).unwrap();
+    own.load_parameters(dir.path()).unwrap();
+    assert_eq!(parameters(&own), new);
+    let losses =
+        (own.train_step(&batch(1, 8), 0.0).unwrap().loss, loaded.train_step(&batch(1, 8), 0.0).unwrap().loss);
+    assert!(losses.0 != losses.1, "dropout acts while training");
+    let losses = (own.evaluate_loss(&batch(1, 8)).unwrap(), loaded.evaluate_loss(&batch(1, 8)).unwrap());
+    assert_eq!(losses.0, losses.1, "and not while predicting");
 }

@@ -232,7 +232,8 @@ mod tests {
     fn sizes_that_cannot_work_are_refused_with_the_name_of_the_setting() {
         let tag = Head::Tagging { labels: 3 };
         let good = EncoderConfig::small(50);
-        let cases: [(&str, fn(&mut EncoderConfig)); 7] = [
+        type Spoil = fn(&mut EncoderConfig);
+        let cases: [(&str, Spoil); 7] = [
             ("num_attention_heads", |c| c.num_attention_heads = 3),
             ("vocab_size", |c| c.vocab_size = 0),
             ("hidden_size", |c| c.hidden_size = usize::MAX),

@@ -41,7 +41,7 @@ pub struct Slot {
 /// All tensors of a model, in storage order.
 #[derive(Debug, Clone, Default)]
 pub struct Slots {
-    slots: Vec<Slot>,
+    list: Vec<Slot>,
     sorted: Vec<usize>,
     length: usize,
 }
@@ -55,18 +55,18 @@ impl Slots {
         let decays = shape.len() > 1;
         let slot =
             Slot { name: name.into(), shape: shape.to_vec(), range: range.clone(), flat: 0, init, decays };
-        self.slots.push(slot);
+        self.list.push(slot);
         range
     }
 
     /// Computes the flat order; call once after the last [`Slots::add`].
     pub fn seal(&mut self) {
-        let mut sorted: Vec<usize> = (0..self.slots.len()).collect();
-        sorted.sort_by(|a, b| self.slots[*a].name.cmp(&self.slots[*b].name));
+        let mut sorted: Vec<usize> = (0..self.list.len()).collect();
+        sorted.sort_by(|a, b| self.list[*a].name.cmp(&self.list[*b].name));
         let mut flat = 0;
         for index in &sorted {
-            self.slots[*index].flat = flat;
-            flat += self.slots[*index].range.len();
+            self.list[*index].flat = flat;
+            flat += self.list[*index].range.len();
         }
         self.sorted = sorted;
     }
@@ -78,12 +78,12 @@ impl Slots {
 
     /// The tensors in storage order.
     pub fn iter(&self) -> impl Iterator<Item = &Slot> {
-        self.slots.iter()
+        self.list.iter()
     }
 
     /// The tensors sorted by name, the flat order.
     pub fn by_name(&self) -> impl Iterator<Item = &Slot> {
-        self.sorted.iter().map(|index| &self.slots[*index])
+        self.sorted.iter().map(|index| &self.list[*index])
     }
 
     /// Names and shapes in the flat order.
@@ -93,14 +93,14 @@ impl Slots {
 
     /// Copies from storage order into flat order; both have [`Slots::total`] elements.
     pub fn to_flat(&self, storage: &[f32], flat: &mut [f32]) {
-        for slot in &self.slots {
+        for slot in &self.list {
             flat[slot.flat..slot.flat + slot.range.len()].copy_from_slice(&storage[slot.range.clone()]);
         }
     }
 
     /// Copies from flat order into storage order; both have [`Slots::total`] elements.
     pub fn from_flat(&self, flat: &[f32], storage: &mut [f32]) {
-        for slot in &self.slots {
+        for slot in &self.list {
             storage[slot.range.clone()].copy_from_slice(&flat[slot.flat..slot.flat + slot.range.len()]);
         }
     }
@@ -109,7 +109,7 @@ impl Slots {
     /// leaves the others as they were.
     pub fn initial(&self, seed: &Seed) -> Vec<f32> {
         let mut flat = vec![0.0; self.length];
-        for slot in &self.slots {
+        for slot in &self.list {
             slot.fill(seed, &mut flat[slot.flat..slot.flat + slot.range.len()]);
         }
         flat

@@ -150,7 +150,7 @@ pub fn forward(
         let applied = View::new(applied, length, length);
         // SAFETY: rows `start..start + length` and this head's columns of the context are this task's own.
         unsafe {
-            product_raw(c_all.at(start * width + head * size), width, Into::Replace, 1.0, applied, part(2))
+            product_raw(c_all.at(start * width + head * size), width, Into::Replace, 1.0, applied, part(2));
         };
     });
 }

@@ -7,6 +7,9 @@
 //!
 //! Shapes are row-major. `rows` counts the tokens of all sequences of a batch without any padding.
 
+// A loop must be inlined into the function that switches the instruction set on; a call would leave it switched off.
+#![allow(clippy::inline_always)]
+
 pub mod activation;
 pub mod attention;
 pub mod dropout;

@@ -181,13 +181,11 @@ impl Engine for ComposedEngine {
     }
 
     fn read_gradient(&self, flat: &mut [f32]) -> Result<()> {
-        match &self.gradient {
-            Some(gradient) => copy_out(gradient, flat),
-            None => {
-                flat.fill(0.0);
-                Ok(())
-            }
-        }
+        let Some(gradient) = &self.gradient else {
+            flat.fill(0.0);
+            return Ok(());
+        };
+        copy_out(gradient, flat)
     }
 
     fn apply(&mut self, config: &OptimizerConfig, rate: f64, scale: f32) -> Result<()> {
@@ -214,11 +212,11 @@ impl Engine for ComposedEngine {
     }
 
     fn restore_optimizer(&mut self, state: &OptimizerState) -> Result<()> {
-        let make = |values: &Vec<f32>| match values.is_empty() {
-            true => Ok(None),
-            false => Tensor::new(values.as_slice(), &self.device)
-                .map(Some)
-                .map_err(Error::tensor("restore optimizer")),
+        let make = |values: &Vec<f32>| {
+            if values.is_empty() {
+                return Ok(None);
+            }
+            Tensor::new(values.as_slice(), &self.device).map(Some).map_err(Error::tensor("restore optimizer"))
         };
         (self.first, self.second) = (make(&state.first)?, make(&state.second)?);
         self.step = state.step;

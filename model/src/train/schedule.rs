@@ -79,11 +79,10 @@ impl Schedule {
         let left = self.total_steps.saturating_sub(step) as f64;
         let falling = total - self.warmup_steps as f64;
         let factor = match self.shape {
-            Shape::Constant => 1.0,
             Shape::Linear => left / falling,
             Shape::Cosine => 0.5 * (1.0 - (std::f64::consts::PI * left / falling).cos()),
             Shape::Wsd { fall } if fall > 0.0 => (left / (fall * total)).min(1.0),
-            Shape::Wsd { .. } => 1.0,
+            Shape::Wsd { .. } | Shape::Constant => 1.0,
         };
         self.peak * factor.clamp(0.0, 1.0)
     }
