@@ -64,9 +64,12 @@ fn wnut_17_has_its_published_sentences_words_and_entities() {
     );
 }
 
+/// A file, the columns to state, its rows, and the counts of some labels.
+type TextCase = (&'static str, &'static [(&'static str, Column)], u64, &'static [(&'static str, u64)]);
+
 #[test]
 fn text_corpora_of_several_layouts_have_their_published_rows() {
-    let cases: [(&str, &[(&str, Column)], u64, &[(&str, u64)]); 5] = [
+    let cases: [TextCase; 5] = [
         ("agnews/test.tsv", &[], 7_600, &[]),
         ("sst2/train.tsv", &[], 60_614, &[("1", 33_828)]),
         ("banking77/train.csv", &[], 10_003, &[]),

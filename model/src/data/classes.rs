@@ -43,17 +43,12 @@ pub fn number(
             None => good.push(row),
         }
     }
-    let labels = match schema.label_set()? {
-        Some(labels) => labels,
-        None => {
-            let names: BTreeSet<&str> = good.iter().map(|row| row.label.as_str()).collect();
-            if names.is_empty() {
-                // A set is never empty; nothing refers to this one.
-                LabelSet::classes(["none"])?
-            } else {
-                LabelSet::classes(names)?
-            }
-        }
+    let labels = if let Some(labels) = schema.label_set()? {
+        labels
+    } else {
+        let names: BTreeSet<&str> = good.iter().map(|row| row.label.as_str()).collect();
+        // A set is never empty; nothing refers to this one.
+        if names.is_empty() { LabelSet::classes(["none"])? } else { LabelSet::classes(names)? }
     };
     let mut examples = Vec::with_capacity(good.len());
     for row in good {

@@ -102,8 +102,7 @@ impl Places {
             }
         };
         let text = place("text", usual_text.filter(|_| header).or(Some(0)))?.unwrap_or(0);
-        let label_fallback =
-            usual_label.filter(|_| header).or((!header).then_some(if text == 1 { 0 } else { 1 }));
+        let label_fallback = usual_label.filter(|_| header).or((!header).then_some(usize::from(text != 1)));
         let label = place("label", label_fallback)?.ok_or_else(|| {
             Error::config(
                 "columns.label",
@@ -311,7 +310,7 @@ mod tests {
     fn an_unclosed_quote_spoils_one_row_and_not_the_file() {
         let mut file = String::from("text,label\n\"never closed,x\n");
         for number in 0..500 {
-            file.push_str(&format!("row {number},{}\n", if number % 2 == 0 { "x" } else { "y" }));
+            file += &format!("row {number},{}\n", if number % 2 == 0 { "x" } else { "y" });
         }
         let (rows, _, report) = load(file.as_bytes(), b',', &schema());
         assert_eq!((rows.len(), report.bad_rows), (500, 1));

@@ -239,12 +239,16 @@ fn load_parts<T>(
     let mut schema = schema.clone();
     let mut reports = Vec::new();
     let mut labels: Option<LabelSet> = None;
+    let mut last: Option<LabelSet> = None;
     let mut read = |file: Option<&PathBuf>| -> Result<Vec<T>> {
         let Some(file) = file else { return Ok(Vec::new()) };
         let loaded = load(file, &schema)?;
-        if labels.is_none() {
+        // An empty part says nothing about the labels of the next.
+        if labels.is_none() && !loaded.examples.is_empty() {
             schema = schema.clone().with_labels(&loaded.labels);
             labels = Some(loaded.labels);
+        } else {
+            last = Some(loaded.labels);
         }
         reports.push(loaded.report);
         Ok(loaded.examples)
@@ -252,7 +256,8 @@ fn load_parts<T>(
     let train = read(files.train.as_ref())?;
     let dev = read(files.dev.as_ref())?;
     let test = read(files.test.as_ref())?;
-    let labels = labels.ok_or_else(|| Error::file(path, "expected at least one data file, found none"))?;
+    let labels =
+        labels.or(last).ok_or_else(|| Error::file(path, "expected at least one data file, found none"))?;
     Ok(Parts { train, dev, test, labels, reports })
 }
 
@@ -331,6 +336,13 @@ mod tests {
         let parts = load_tagging_parts(folder.path(), &schema).unwrap();
         assert_eq!((parts.train.len(), parts.dev.len(), parts.score().len()), (2, 0, 3));
         assert_eq!(parts.labels.names(), ["O", "B-X", "I-X"]);
+    }
+
+    #[test]
+    fn an_empty_training_file_leaves_the_labels_to_the_next_part() {
+        let folder = folder(&[("train.tsv", ""), ("test.tsv", "a\tx\nb\ty\n")]);
+        let parts = load_text_parts(folder.path(), &Schema::new(TaskKind::Classify)).unwrap();
+        assert_eq!((parts.train.len(), parts.test.len(), parts.labels.len()), (0, 2, 2));
     }
 
     #[test]

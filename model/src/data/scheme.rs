@@ -149,7 +149,7 @@ pub fn write(spans: &[Span<'_>], words: usize, scheme: Scheme) -> Vec<String> {
     let mut previous: Option<&Span<'_>> = None;
     for span in spans {
         let touches = previous.is_some_and(|p| p.end == span.start && p.entity_type == span.entity_type);
-        for place in span.start..span.end {
+        for (place, tag) in tags.iter_mut().enumerate().take(span.end).skip(span.start) {
             let first = place == span.start;
             let last = place + 1 == span.end;
             let prefix = match scheme {
@@ -163,7 +163,7 @@ pub fn write(spans: &[Span<'_>], words: usize, scheme: Scheme) -> Vec<String> {
                 }),
                 Scheme::Plain => None,
             };
-            tags[place] = match prefix {
+            *tag = match prefix {
                 Some(prefix) => format!("{prefix}-{}", span.entity_type),
                 None => span.entity_type.to_owned(),
             };

@@ -11,7 +11,7 @@ use crate::data::example::TaggedSentence;
 use crate::data::labels::LabelSet;
 use crate::data::synthetic::names::{REGIONS, Region, acronym, draw};
 use crate::data::synthetic::topics::{
-    CLUBS, DAYS, MONTHS, PLACE_BACKS, PLACE_FRONTS, TITLE_WORDS, TOPICS, Topic,
+    CLUBS, COMMON_CLOSINGS, COMMON_MAINS, DAYS, MONTHS, PLACE_BACKS, PLACE_FRONTS, TITLE_WORDS, TOPICS, Topic,
 };
 use crate::error::{Error, Result};
 use crate::seed::{Seed, below, index, pick, uniform};
@@ -25,6 +25,8 @@ pub const SENTENCES_MAX: usize = 1_000_000;
 const KNOWN: usize = 90;
 /// Share of names that are made up for one sentence only.
 const FRESH: f64 = 0.35;
+/// Share of clauses that any subject may have.
+const COMMON: f64 = 0.3;
 /// Share of sentences in capitals, and share in small letters.
 const CAPITALS: f64 = 0.05;
 const SMALL: f64 = 0.05;
@@ -121,9 +123,11 @@ impl World {
         if uniform(rng) < 0.35 {
             self.fill(draw(rng, self.topic.openings), rng, &mut draft);
         }
-        self.fill(draw(rng, self.topic.mains), rng, &mut draft);
+        let mains = if uniform(rng) < COMMON { &COMMON_MAINS[..] } else { self.topic.mains };
+        self.fill(draw(rng, mains), rng, &mut draft);
         if uniform(rng) < 0.6 {
-            self.fill(draw(rng, self.topic.closings), rng, &mut draft);
+            let closings = if uniform(rng) < COMMON { &COMMON_CLOSINGS[..] } else { self.topic.closings };
+            self.fill(draw(rng, closings), rng, &mut draft);
         }
         if uniform(rng) < 0.95 {
             draft.word(".");
@@ -166,6 +170,10 @@ impl World {
                 // In business a surname alone is as often a firm, and nothing in the name tells.
                 let entity_type = if self.topic.name == "business" { "ORG" } else { "PER" };
                 draft.entity(&region.surname(rng, &stem), entity_type);
+            }
+            "either" => {
+                let (_, stem) = self.stem(rng);
+                draft.entity(&stem, draw(rng, &["LOC", "LOC", "ORG", "ORG", "PER"]));
             }
             "loc" => draft.entity(&self.place(rng), "LOC"),
             "team" => self.team(rng, draft),
@@ -298,14 +306,15 @@ mod tests {
     use super::*;
     use crate::data::labels::Tag;
 
-    fn entities(sentences: &[TaggedSentence]) -> Vec<(String, String, String)> {
+    /// The name and the type of every entity.
+    fn entities(sentences: &[TaggedSentence]) -> Vec<(String, String)> {
         let labels = labels();
         let mut found = Vec::new();
         for sentence in sentences {
             let mut open: Option<(String, String)> = None;
             for (word, tag) in sentence.tokens.iter().zip(&sentence.tags) {
                 match labels.tag(*tag) {
-                    Tag::Inside(_) => open.as_mut().unwrap().0.push_str(&format!(" {word}")),
+                    Tag::Inside(_) => open.as_mut().unwrap().0.extend([" ", word.as_str()]),
                     Tag::Begin(number) => {
                         let next = (word.clone(), labels.entity_types()[number as usize].clone());
                         found.extend(open.replace(next));
@@ -315,7 +324,7 @@ mod tests {
             }
             found.extend(open);
         }
-        found.into_iter().map(|(name, kind)| (name, kind, String::new())).collect()
+        found
     }
 
     #[test]
@@ -332,10 +341,11 @@ mod tests {
     fn every_slot_of_every_template_is_known() {
         let known = [
             "per", "last", "loc", "team", "org", "misc", "nat", "n", "a", "day", "month", "year", "num",
-            "score", "pct", "money",
+            "score", "pct", "money", "either",
         ];
         for topic in &TOPICS {
-            for template in [topic.openings, topic.mains, topic.closings].concat() {
+            let lists = [topic.openings, topic.mains, topic.closings, &COMMON_MAINS, &COMMON_CLOSINGS];
+            for template in lists.concat() {
                 for word in template.split(' ') {
                     assert!(!word.is_empty(), "{template}");
                     if let Some(slot) = word.strip_prefix('{') {
@@ -358,7 +368,7 @@ mod tests {
         }
         assert!(topics.len() == TOPICS.len() && topics.values().all(|count| *count > 350), "{topics:?}");
         let mut types: BTreeMap<String, usize> = BTreeMap::new();
-        for (_, kind, _) in entities(&sentences) {
+        for (_, kind) in entities(&sentences) {
             *types.entry(kind).or_default() += 1;
         }
         let all: usize = types.values().sum();
@@ -370,17 +380,17 @@ mod tests {
         let seed = Seed::from_u64(4);
         let train = entities(&generate(&seed, "train", 6000).unwrap());
         let test = entities(&generate(&seed, "test", 1000).unwrap());
-        let known: BTreeSet<&str> = train.iter().map(|(name, _, _)| name.as_str()).collect();
-        let new = test.iter().filter(|(name, _, _)| !known.contains(name.as_str())).count() as f64;
+        let known: BTreeSet<&str> = train.iter().map(|(name, _)| name.as_str()).collect();
+        let new = test.iter().filter(|(name, _)| !known.contains(name.as_str())).count() as f64;
         let share = new / test.len() as f64;
         assert!((0.3..0.8).contains(&share), "{share}");
         let mut types: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-        for (name, kind, _) in &train {
+        for (name, kind) in &train {
             types.entry(name).or_default().insert(kind);
         }
         let ambiguous = test
             .iter()
-            .filter(|(name, _, _)| types.get(name.as_str()).is_some_and(|kinds| kinds.len() > 1))
+            .filter(|(name, _)| types.get(name.as_str()).is_some_and(|kinds| kinds.len() > 1))
             .count() as f64;
         assert!(ambiguous / test.len() as f64 > 0.1, "{ambiguous}");
     }

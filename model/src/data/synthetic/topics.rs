@@ -343,6 +343,34 @@ pub const TOPICS: [Topic; 6] = [
     },
 ];
 
+/// Main clauses of every subject. `either` is a stem alone that may be a person, a place or an organization, and only
+/// the world knows which: no model can be always right, as with real news.
+pub const COMMON_MAINS: [&str; 14] = [
+    "{per} told {org} in {loc} that the {n} was {a}",
+    "{org} opened an office in {loc} on {day}",
+    "{per} , born in {loc} in {year} , joined {org} in {month}",
+    "{nat} {n} {per} visited {loc} on {day}",
+    "{per} of {org} met {per} in {loc}",
+    "{either} welcomed the {a} {n} on {day}",
+    "the {n} in {loc} drew {num} people from {loc} and {loc}",
+    "{org} asked {per} to explain the {n}",
+    "a {nat} court in {loc} ruled for {org} against {per}",
+    "{per} paid {money} for a {n} in {loc}",
+    "{either} and {either} spoke about the {n} in {loc}",
+    "{per} and {per} left {loc} for {loc} on {day}",
+    "{org} named {per} its {nat} {n} of the year",
+    "{either} denied that the {n} was {a}",
+];
+/// Ends of sentences of every subject.
+pub const COMMON_CLOSINGS: [&str; 6] = [
+    ", {per} said in {loc}",
+    ", {org} said on {day}",
+    "in {loc} on {day}",
+    ", {either} said",
+    ", {per} told {org}",
+    "near {loc} in {month}",
+];
+
 /// Days of the week: capitals that name nothing.
 pub const DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
 /// Months: capitals that name nothing.
