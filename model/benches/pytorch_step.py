@@ -4,7 +4,8 @@
     python model/benches/pytorch_step.py target/release/examples/step_time [minilm|small] [threads] [bursts]
 
 Needs torch, transformers, safetensors. Prints losses of the first steps from both programs, the median wall time and
-CPU time of a step, their ratios, and the peak memory of each process. The machine may be shared: trust the ratios.
+CPU time of a step, their ratios, and the peak memory of each process. The machine may be shared: trust the ratios, and
+set OMP_WAIT_POLICY=PASSIVE with more than one thread, else PyTorch's idle threads burn the time they wait for.
 """
 import json
 import os
