@@ -59,6 +59,8 @@ pub const SERVE_BYTES_BURST: u64 = 320_000_000;
 pub const SERVE_OPEN_MAX: u32 = 16;
 /// Time between two hellos of a peer that has nothing new to say.
 pub const HELLO_EVERY: Span = Span::seconds(15);
+/// While waiting for a peer at an earlier step, it is asked for news this often: gossip may have lost its word.
+pub const NEWS_EVERY: Span = Span::seconds(2);
 /// Least time between two dials of one peer, doubled after each failure.
 pub const DIAL_EVERY: Span = Span::seconds(2);
 /// Most time between two dials of one peer.

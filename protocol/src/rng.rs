@@ -84,6 +84,19 @@ impl Rng {
         (self.next_u64() >> 11) as f64 / (1u64 << 53) as f64
     }
 
+    /// Draws at most `count` distinct items, uniformly; the result is sorted.
+    pub fn draw<T: Copy + Ord>(&mut self, from: &[T], count: usize) -> Vec<T> {
+        let mut order: Vec<T> = from.to_vec();
+        let count = count.min(order.len());
+        for i in 0..count {
+            let j = i + self.below((order.len() - i) as u64) as usize;
+            order.swap(i, j);
+        }
+        order.truncate(count);
+        order.sort_unstable();
+        order
+    }
+
     /// Puts `items` in random order (Fisher and Yates).
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for i in (1..items.len()).rev() {
@@ -124,5 +137,18 @@ mod tests {
         assert_ne!(items, (0..50).collect::<Vec<_>>());
         items.sort_unstable();
         assert_eq!(items, (0..50).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn every_item_is_drawn_equally_often() {
+        let mut rng = Seed::from_u64(3).rng();
+        let items: Vec<usize> = (0..10).collect();
+        let mut counts = [0u32; 10];
+        for _ in 0..10_000 {
+            let drawn = rng.draw(&items, 3);
+            assert!(drawn.is_sorted_by(|a, b| a < b) && drawn.len() == 3);
+            drawn.iter().for_each(|&i| counts[i] += 1);
+        }
+        assert!(counts.iter().all(|n| (2_800..3_200).contains(n)), "{counts:?}");
     }
 }

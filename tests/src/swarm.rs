@@ -347,7 +347,7 @@ impl Swarm {
             }
             Question::Manifest { expected, .. } => {
                 match Manifest::open(&parts[0], &expected, |_| self.cuts.len()) {
-                    Ok(manifest) => Input::Answered { ask, answer: Answer::Manifest(manifest) },
+                    Ok(manifest) => Input::Answered { ask, answer: Answer::Manifest(Box::new(manifest)) },
                     Err(offence) => {
                         self.feed(i, Input::Offended { peer, offence });
                         wrong

@@ -6,7 +6,8 @@ use clap::Parser;
 
 use crate::cli::output::{Format, Output};
 use crate::cli::{
-    charter, charter_new, config_show, data, doctor, eval, init, key, peers, predict, run, status, testnet, train,
+    charter, charter_new, config_show, data, doctor, eval, init, key, peers, predict, run, status, testnet,
+    train,
 };
 
 /// Equal nodes train one model together: no server, signed updates, private data stays home.

@@ -59,7 +59,12 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
     let path = args.out.join(CHARTER);
     if path.exists() {
         let remedy = "choose another folder, or move this one away";
-        return Err(CliError::new(ExitCode::Refused, "the charter is not written", format!("{} exists", path.display()), remedy));
+        return Err(CliError::new(
+            ExitCode::Refused,
+            "the charter is not written",
+            format!("{} exists", path.display()),
+            remedy,
+        ));
     }
     let members = args.members.iter().map(|m| member(m)).collect::<Result<Vec<_>, _>>()?;
     let founders = if args.founders.is_empty() { vec![members[0].peer] } else { args.founders.clone() };
@@ -82,14 +87,28 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
     output.done(&data, |to| {
         writeln!(to, "charter  {} (not signed yet)", path.display())?;
         writeln!(to, "run      {}", charter.run_id())?;
-        writeln!(to, "model    {} parameters, {} labels", charter.model.parameters, charter.task.labels.len())?;
-        writeln!(to, "next     review it, then each founder: starling charter sign {} --dir NODE", path.display())
+        writeln!(
+            to,
+            "model    {} parameters, {} labels",
+            charter.model.parameters,
+            charter.task.labels.len()
+        )?;
+        writeln!(
+            to,
+            "next     review it, then each founder: starling charter sign {} --dir NODE",
+            path.display()
+        )
     })
 }
 
 fn member(text: &str) -> Result<Member, CliError> {
     let wrong = |why: String| {
-        CliError::new(ExitCode::Usage, format!("--member {text}"), why, "write KEY=ORGANIZATION; `starling key show` prints the key")
+        CliError::new(
+            ExitCode::Usage,
+            format!("--member {text}"),
+            why,
+            "write KEY=ORGANIZATION; `starling key show` prints the key",
+        )
     };
     let (key, organization) = text.split_once('=').ok_or_else(|| wrong("there is no = in it".to_owned()))?;
     let peer = key.trim().parse::<PeerId>().map_err(|e| wrong(e.to_string()))?;
@@ -99,7 +118,8 @@ fn member(text: &str) -> Result<Member, CliError> {
 fn public_texts(args: &Args, recipe: &Recipe) -> Result<(LabelSet, Vec<String>), CliError> {
     let sentences = match &args.corpus {
         Some(path) => {
-            let parts = load_tagging_parts(path, &Schema::new(TaskKind::Tagging)).map_err(|e| learner_error(e.into()))?;
+            let parts = load_tagging_parts(path, &Schema::new(TaskKind::Tagging))
+                .map_err(|e| learner_error(e.into()))?;
             (parts.labels, parts.train)
         }
         None => {

@@ -57,13 +57,19 @@ fn texts(args: &Args) -> Result<Vec<String>, CliError> {
     let lines: Vec<String> = text.lines().filter(|l| !l.trim().is_empty()).map(str::to_owned).collect();
     if lines.is_empty() {
         let remedy = "give a text as an argument, or lines on standard input";
-        return Err(CliError::new(ExitCode::Usage, "there is nothing to predict", "no text was given", remedy));
+        return Err(CliError::new(
+            ExitCode::Usage,
+            "there is nothing to predict",
+            "no text was given",
+            remedy,
+        ));
     }
     Ok(lines)
 }
 
 fn tag(saved: &mut Saved, texts: &[String]) -> Result<Vec<Value>, CliError> {
-    let cut: Vec<Vec<String>> = texts.iter().map(|t| words(t).into_iter().map(|range| t[range].to_owned()).collect()).collect();
+    let cut: Vec<Vec<String>> =
+        texts.iter().map(|t| words(t).into_iter().map(|range| t[range].to_owned()).collect()).collect();
     let said = saved.tag(&cut).map_err(|e| learner_error(e.into()))?;
     let mut answers = Vec::new();
     for ((text, words), said) in texts.iter().zip(&cut).zip(said) {
@@ -110,7 +116,8 @@ fn classify(saved: &mut Saved, texts: &[String]) -> Result<Vec<Value>, CliError>
             .map_err(|e| learner_error(e.into()))?;
         rows.push_classified(&encoded.ids, None).map_err(|e| learner_error(e.into()))?;
     }
-    let said = model::task::classify::predict(&mut saved.session, &rows).map_err(|e| learner_error(e.into()))?;
+    let said =
+        model::task::classify::predict(&mut saved.session, &rows).map_err(|e| learner_error(e.into()))?;
     let answers = texts.iter().zip(said).map(|(text, said)| {
         let label = saved.labels.name(said.label);
         let shown = format!("{label}  {:.3}  {}", said.probability, escape::line(text));

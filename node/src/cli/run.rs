@@ -12,6 +12,7 @@ use crate::cli::place::Place;
 use crate::config::load::load;
 use crate::net::config::NetConfig;
 use crate::recipe::bundle::{Bundle, BundleError, TOKENIZER};
+use crate::runtime::control::Control;
 use crate::runtime::driver::{DriverError, Ended};
 use crate::runtime::setup::{NodeParts, SetupError, start};
 use crate::store::keys::Identity;
@@ -73,11 +74,17 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
     let bundle = Bundle::open(&config.node.charter)?;
     let Some(data) = &config.node.data else {
         let remedy = "name the data with --data PATH or `data` in starling.toml";
-        return Err(CliError::new(ExitCode::Config, "the node has no data", "it would have nothing to train on", remedy));
+        return Err(CliError::new(
+            ExitCode::Config,
+            "the node has no data",
+            "it would have nothing to train on",
+            remedy,
+        ));
     };
     let me = identity.peer();
     let terms = bundle.charter.charter();
-    if matches!(terms.admission, protocol::wire::charter::Admission::Closed(_)) && terms.listed(&me).is_none() {
+    if matches!(terms.admission, protocol::wire::charter::Admission::Closed(_)) && terms.listed(&me).is_none()
+    {
         let why = format!("the charter lists its members, and {me} is not among them");
         let remedy = "ask a founder to list this key in a new version of the charter";
         return Err(CliError::new(ExitCode::Refused, "this node is not a member of the run", why, remedy));
@@ -103,6 +110,7 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
         start_links: (args.wait_links, Duration::from_secs(args.wait_seconds.into())),
         checkpoint_every: config.train.checkpoint_interval,
         ends_when_drained: args.until_done,
+        control: Control::none(),
     };
     tracing::info!(%name, peer = %me, run = %bundle.charter.run().short(), dir = %dir.display(), "node starts");
     let ended = drive(parts)?;
@@ -117,7 +125,9 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
         }
         match ended {
             Ended::Stopped => writeln!(to, "next     starling run --dir {}", args.place.dir.display()),
-            Ended::Drained => writeln!(to, "next     starling eval --model {} --data PATH", dir.join("model").display()),
+            Ended::Drained => {
+                writeln!(to, "next     starling eval --model {} --data PATH", dir.join("model").display())
+            }
         }
     })
 }
@@ -190,7 +200,12 @@ impl From<SetupError> for CliError {
 
 impl From<DriverError> for CliError {
     fn from(error: DriverError) -> Self {
-        Self::new(ExitCode::Failed, "the node stopped", error, "mend what is named above and start it again: it goes on from its last checkpoint")
+        Self::new(
+            ExitCode::Failed,
+            "the node stopped",
+            error,
+            "mend what is named above and start it again: it goes on from its last checkpoint",
+        )
     }
 }
 

@@ -100,7 +100,12 @@ fn fresh(dir: &Path) -> Result<PathBuf, CliError> {
     if dir.exists() {
         let old = (1..1_000).map(|i| dir.with_extension(format!("old{i}"))).find(|p| !p.exists());
         let Some(old) = old else {
-            return Err(CliError::new(ExitCode::Refused, "too many earlier runs", dir.display(), "remove some of them"));
+            return Err(CliError::new(
+                ExitCode::Refused,
+                "too many earlier runs",
+                dir.display(),
+                "remove some of them",
+            ));
         };
         std::fs::rename(dir, &old).map_err(failed)?;
         eprintln!("note     an earlier run was moved to {}", old.display());
@@ -140,7 +145,8 @@ fn comparison_jobs(plan: &Plan) -> Vec<Job> {
     let schedule = &plan.charter.schedule;
     let own = u64::from(schedule.outer_steps) * u64::from(schedule.inner_steps);
     let all = own * plan.nodes.len() as u64;
-    let mut jobs = vec![train_job("pooled", &plan.bundle, &plan.pooled, Some(all), &plan.dir.join("pooled/model"))];
+    let mut jobs =
+        vec![train_job("pooled", &plan.bundle, &plan.pooled, Some(all), &plan.dir.join("pooled/model"))];
     for node in &plan.nodes {
         jobs.push(train_job(&node.name, &plan.bundle, &node.data, Some(own), &node.dir.join("alone")));
     }
@@ -172,9 +178,11 @@ fn evaluate(plan: &Plan, compared: bool) -> Result<Scores, CliError> {
         pooled = Some(add("pooled".to_owned(), plan.dir.join("pooled/model")));
     }
     let mut progress = Progress::new("evaluate", jobs.len() as u64);
-    run_two(jobs, |ended| progress.set(ended as u64, "every model on the same test file")).map_err(launch_error)?;
+    run_two(jobs, |ended| progress.set(ended as u64, "every model on the same test file"))
+        .map_err(launch_error)?;
     progress.finish("evaluated");
-    let read = |out: &PathBuf| read_evaluation(out).map_err(|e| CliError::failed("an evaluation left no result", e));
+    let read =
+        |out: &PathBuf| read_evaluation(out).map_err(|e| CliError::failed("an evaluation left no result", e));
     let together = together.iter().map(read).collect::<Result<Vec<_>, _>>()?;
     let alone = if compared {
         alone.iter().map(|out| read(out).map(Some)).collect::<Result<Vec<_>, _>>()?
@@ -194,7 +202,9 @@ fn gather(plan: &Plan, args: &Args, scores: &Scores, wall_s: f64) -> Result<Outc
         let metrics = node.dir.join("metrics.jsonl");
         let own = Series::read_metrics(&metrics)
             .map_err(|e| CliError::failed(format!("could not read {}", metrics.display()), e))?;
-        let sum = |name: &str| own.iter().filter(|s| s.name == name).flat_map(|s| &s.points).map(|p| p.1).sum::<f64>();
+        let sum = |name: &str| {
+            own.iter().filter(|s| s.name == name).flat_map(|s| &s.points).map(|p| p.1).sum::<f64>()
+        };
         let updates = own.iter().filter(|s| s.name == "update_bytes").map(|s| s.points.len()).sum::<usize>();
         published += sum("update_bytes");
         dense += updates as f64 * plan.charter.model.parameters as f64 * 4.0;
@@ -249,7 +259,8 @@ fn consensus(plan: &Plan) -> Result<f64, CliError> {
 
 /// Report, records of the whole run, and one of the models, which are all but equal after settling.
 fn save(plan: &Plan, outcome: &Outcome) -> Result<(), CliError> {
-    let failed = |e: std::io::Error| CliError::failed(format!("could not write into {}", plan.dir.display()), e);
+    let failed =
+        |e: std::io::Error| CliError::failed(format!("could not write into {}", plan.dir.display()), e);
     std::fs::write(plan.dir.join("report.html"), page::html(outcome)).map_err(failed)?;
     let facts = serde_json::json!({
         "command": std::env::args().collect::<Vec<_>>(),
@@ -258,7 +269,8 @@ fn save(plan: &Plan, outcome: &Outcome) -> Result<(), CliError> {
         "charter": plan.charter,
         "outcome": outcome,
     });
-    let text = serde_json::to_string_pretty(&facts).map_err(|e| CliError::failed("could not write run.json", e))?;
+    let text =
+        serde_json::to_string_pretty(&facts).map_err(|e| CliError::failed("could not write run.json", e))?;
     std::fs::write(plan.dir.join("run.json"), text).map_err(failed)?;
     for name in ["metrics.jsonl", "events.jsonl", "eval.jsonl"] {
         let mut all = Vec::new();

@@ -47,9 +47,8 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
     while start < total {
         let steps = (total - start).min(u64::from(schedule.inner_steps)) as u32;
         let lesson = Lesson { steps, start, total, seconds_max: 0 };
-        let learned = learner
-            .train(lesson, &|| false)
-            .map_err(|e| CliError::failed("training stopped", e))?;
+        let learned =
+            learner.train(lesson, &|| false).map_err(|e| CliError::failed("training stopped", e))?;
         start += u64::from(steps);
         loss = learned.loss;
         samples += learned.samples;

@@ -63,7 +63,8 @@ impl Bundle {
     /// Opens a folder, or the folder a charter file stands in, and checks every file the charter names.
     pub fn open(path: &Path) -> Result<Self, BundleError> {
         let file = if path.is_dir() { path.join(CHARTER) } else { path.to_owned() };
-        let dir = file.parent().filter(|p| !p.as_os_str().is_empty()).map_or_else(|| ".".into(), Path::to_owned);
+        let dir =
+            file.parent().filter(|p| !p.as_os_str().is_empty()).map_or_else(|| ".".into(), Path::to_owned);
         let charter = charter_file::open(&file)?;
         let model = &charter.charter().model;
         if let Some(expected) = model.tokenizer {
@@ -77,18 +78,26 @@ impl Bundle {
 
     /// The folder of the base checkpoint, where there is one.
     pub fn base(&self) -> Option<PathBuf> {
-        matches!(self.charter.charter().model.genesis, Genesis::Checkpoint { .. }).then(|| self.dir.join(BASE))
+        matches!(self.charter.charter().model.genesis, Genesis::Checkpoint { .. })
+            .then(|| self.dir.join(BASE))
     }
 }
 
 /// The hash of a file.
 pub fn hash_file(path: &Path) -> Result<Hash, BundleError> {
-    let bytes = std::fs::read(path)
-        .map_err(|source| BundleError::Io { what: "read", path: path.to_owned(), source })?;
+    let bytes = std::fs::read(path).map_err(|source| BundleError::Io {
+        what: "read",
+        path: path.to_owned(),
+        source,
+    })?;
     Ok(content_hash(&bytes))
 }
 
 fn check_hash(path: &Path, expected: Hash) -> Result<(), BundleError> {
     let found = hash_file(path)?;
-    if found == expected { Ok(()) } else { Err(BundleError::OtherFile { path: path.to_owned(), expected, found }) }
+    if found == expected {
+        Ok(())
+    } else {
+        Err(BundleError::OtherFile { path: path.to_owned(), expected, found })
+    }
 }

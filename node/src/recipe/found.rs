@@ -127,7 +127,8 @@ pub fn found(dir: &Path, founding: Founding<'_>) -> Result<Charter, FoundError> 
         founders: founding.founders,
         threshold: founding.threshold,
         model: ModelTerms {
-            architecture: serde_json::to_string(&arch).map_err(|e| FoundError::Architecture(e.to_string()))?,
+            architecture: serde_json::to_string(&arch)
+                .map_err(|e| FoundError::Architecture(e.to_string()))?,
             tokenizer: Some(Hash(tokenizer.hash())),
             genesis,
             layout: layout.hash(),

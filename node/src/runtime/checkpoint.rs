@@ -26,7 +26,9 @@ pub enum RestoreError {
     #[error(transparent)]
     State(#[from] StateError),
     /// The peer's memory does not decode.
-    #[error("the peer's memory in generation {generation} does not decode: {why}; start from the generation before it by moving this one away")]
+    #[error(
+        "the peer's memory in generation {generation} does not decode: {why}; start from the generation before it by moving this one away"
+    )]
     Peer {
         /// The generation.
         generation: u64,
@@ -49,7 +51,11 @@ pub fn open(dir: &Path, run: RunId) -> Result<StateStore, StateError> {
 }
 
 /// Commits one generation.
-pub fn commit(store: &mut StateStore, snapshot: &Snapshot, checkpoint: &Checkpoint) -> Result<u64, StateError> {
+pub fn commit(
+    store: &mut StateStore,
+    snapshot: &Snapshot,
+    checkpoint: &Checkpoint,
+) -> Result<u64, StateError> {
     let peer = snapshot.to_bytes();
     let mut blobs = vec![
         Blob { name: PEER, content: Content::Bytes(&peer) },
@@ -94,7 +100,9 @@ impl Reservation {
         let path = dir.join(format!("{RESERVED}-{}", run.short()));
         let fail = |why: String| RestoreError::Reserved { path: path.clone(), why };
         let step = match std::fs::read_to_string(&path) {
-            Ok(text) => text.trim().parse().map_err(|e| fail(format!("expected a number, found {text:?} ({e})")))?,
+            Ok(text) => {
+                text.trim().parse().map_err(|e| fail(format!("expected a number, found {text:?} ({e})")))?
+            }
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => 0,
             Err(e) => return Err(fail(e.to_string())),
         };

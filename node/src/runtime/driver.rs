@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::id::{GossipId, InboundId, OuterStep, PeerId, RunId};
-use protocol::peer::input::{Answer, Failure, Input};
+use protocol::peer::input::{Answer, Command, Failure, Input};
 use protocol::peer::machine::Peer;
 use protocol::peer::output::{Outbox, Question};
 use protocol::time::Span;
@@ -23,6 +23,7 @@ use crate::net::event::{FailReason, NetEvent};
 use crate::net::handle::NetHandle;
 use crate::runtime::checkpoint::Reservation;
 use crate::runtime::clock::Clock;
+use crate::runtime::control::{Control, Seen};
 use crate::runtime::fetching::Fetches;
 use crate::runtime::notes::Notes;
 use crate::store::blocks::Blocks;
@@ -90,6 +91,7 @@ pub struct Driver {
     pub(super) sketches: BTreeMap<PeerId, Vec<f32>>,
     pub(super) listening: Vec<String>,
     pub(super) ends_when_drained: bool,
+    pub(super) control: Control,
     pub(super) fault: Option<DriverError>,
 }
 
@@ -101,10 +103,18 @@ pub struct Committed {
 }
 
 impl Driver {
+    /// A handle on the network, to dial and to read its counters.
+    pub fn net(&self) -> NetHandle {
+        self.net.clone()
+    }
+
     /// Runs until `stop` turns true, the run drains, or something breaks.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<Ended, DriverError> {
         let mut status = tokio::time::interval(STATUS_EVERY);
         status.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        if self.control.starts_paused {
+            self.feed(Input::Command(Command::Pause));
+        }
         self.feed(Input::Wake);
         loop {
             if let Some(fault) = self.fault.take() {
@@ -134,6 +144,7 @@ impl Driver {
                     Err(why) => self.fault = Some(DriverError::Disk(why)),
                 },
                 Some(committed) = self.commits.recv() => self.committed(committed),
+                Some(command) = self.control.commands.recv() => self.feed(Input::Command(command)),
                 _ = status.tick() => self.write_status(""),
                 () = tokio::time::sleep(wake) => self.feed(Input::Wake),
             }
@@ -151,12 +162,14 @@ impl Driver {
         match event {
             NetEvent::Listening { address } => {
                 tracing::info!(%address, "listening");
+                self.control.tell(|| Seen::Listening(address.to_string()));
                 self.listening.push(address.to_string());
                 self.feed(Input::Listening(self.listening.clone()));
             }
             NetEvent::LinkUp { peer, .. } => self.feed(Input::LinkUp(peer)),
             NetEvent::LinkDown { peer, .. } => {
-                let lost: Vec<_> = self.fetches.iter().filter(|(_, f)| f.peer == peer).map(|(a, _)| *a).collect();
+                let lost: Vec<_> =
+                    self.fetches.iter().filter(|(_, f)| f.peer == peer).map(|(a, _)| *a).collect();
                 self.feed(Input::LinkDown(peer));
                 for ask in lost {
                     self.fetches.remove(&ask);
@@ -172,7 +185,9 @@ impl Driver {
             }
             NetEvent::Done { ask, .. } => self.answered(ask),
             NetEvent::Failed { ask, reason, .. } => self.failed(ask, reason),
-            NetEvent::Offended { peer, .. } => self.feed(Input::Offended { peer, offence: Offence::Malformed }),
+            NetEvent::Offended { peer, .. } => {
+                self.feed(Input::Offended { peer, offence: Offence::Malformed })
+            }
             NetEvent::PublishFailed { .. } => {}
         }
     }
@@ -217,7 +232,7 @@ impl Driver {
                 match Manifest::open(&bytes, expected, |_| self.shards) {
                     Ok(manifest) => {
                         self.sketches.insert(manifest.peer, manifest.manifest.sketch.clone());
-                        self.feed(Input::Answered { ask, answer: Answer::Manifest(manifest) });
+                        self.feed(Input::Answered { ask, answer: Answer::Manifest(Box::new(manifest)) });
                     }
                     Err(offence) => {
                         self.feed(Input::Offended { peer: fetch.peer, offence });

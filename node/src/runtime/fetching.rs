@@ -52,6 +52,8 @@ impl Fetch {
         let Question::Shards { shards, .. } = self.question else { return Vec::new() };
         let mut parts = self.parts;
         let with_bytes = shards.into_iter().enumerate();
-        with_bytes.filter_map(|(i, (index, hash, _))| Some((index, hash, parts.remove(&(i as u32))?))).collect()
+        with_bytes
+            .filter_map(|(i, (index, hash, _))| Some((index, hash, parts.remove(&(i as u32))?)))
+            .collect()
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod checkpoint;
 pub mod clock;
+pub mod control;
 pub mod driver;
 pub mod fetching;
 pub mod notes;

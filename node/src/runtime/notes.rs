@@ -1,8 +1,8 @@
 //! What the node writes down while it runs: events, metrics, evaluations, status.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::io;
+use std::path::Path;
 
 use protocol::peer::event::Event;
 use serde_json::json;
@@ -60,7 +60,9 @@ impl Notes {
     /// Writes an event, and the metrics that follow from it.
     pub fn event(&mut self, event: &Event) {
         let mut line = json!({ "t": seconds_since_1970(), "node": self.node });
-        if let (Some(line), Ok(serde_json::Value::Object(event))) = (line.as_object_mut(), serde_json::to_value(event)) {
+        if let (Some(line), Ok(serde_json::Value::Object(event))) =
+            (line.as_object_mut(), serde_json::to_value(event))
+        {
             line.extend(event);
         }
         self.events.put(&line);
@@ -83,7 +85,12 @@ impl Notes {
                 self.metric(step.0, "update_bytes", *bytes as f64, BTreeMap::new());
             }
             Event::Pulled { step, staleness, peer, .. } => {
-                self.metric(step.0, "staleness", f64::from(*staleness), BTreeMap::from([("peer", peer.short())]));
+                self.metric(
+                    step.0,
+                    "staleness",
+                    f64::from(*staleness),
+                    BTreeMap::from([("peer", peer.short())]),
+                );
             }
             Event::Pulling { step, waited_seconds, .. } => {
                 self.metric(step.0, "wait_seconds", *waited_seconds, BTreeMap::new());

@@ -10,6 +10,7 @@ use protocol::wire::offence::Offence;
 
 use crate::net::command::{AnswerBody, GossipTag, InboundTag, NetCommand, Verdict as NetVerdict};
 use crate::runtime::checkpoint;
+use crate::runtime::control::Seen;
 use crate::runtime::driver::{Committed, Driver, DriverError, Ended};
 use crate::runtime::fetching::{Fetch, request};
 use crate::store::status::{self, NodeStatus, PEERS_FILE, PeerStatus, STATUS_FILE};
@@ -84,7 +85,11 @@ impl Driver {
         tracing::debug!(%offence, "refused a gossip message");
         let is_plain = matches!(
             offence,
-            Offence::BadSignature | Offence::Malformed | Offence::TooLong | Offence::OtherRun | Offence::Meaningless
+            Offence::BadSignature
+                | Offence::Malformed
+                | Offence::TooLong
+                | Offence::OtherRun
+                | Offence::Meaningless
         );
         self.judge(gossip, if is_plain { Verdict::Reject } else { Verdict::Ignore });
         self.notes.event(&Event::Offence { peer: self.me, offence });
@@ -98,10 +103,13 @@ impl Driver {
         let answer = match reply {
             Reply::Bytes(bytes) => AnswerBody::Parts(vec![bytes]),
             Reply::Blocks(hashes) => {
-                let blocks: Option<Vec<Arc<[u8]>>> = hashes.iter().map(|hash| self.blocks.find(hash)).collect();
+                let blocks: Option<Vec<Arc<[u8]>>> =
+                    hashes.iter().map(|hash| self.blocks.find(hash)).collect();
                 blocks.map_or(AnswerBody::NotFound, AnswerBody::Parts)
             }
-            Reply::Busy(wait) => AnswerBody::Busy { retry_ms: (wait.0 / 1_000).min(u64::from(u32::MAX)) as u32 },
+            Reply::Busy(wait) => {
+                AnswerBody::Busy { retry_ms: (wait.0 / 1_000).min(u64::from(u32::MAX)) as u32 }
+            }
             Reply::NotFound => AnswerBody::NotFound,
             Reply::Refused => AnswerBody::Refused(1),
         };
@@ -182,6 +190,7 @@ impl Driver {
     }
 
     fn emit(&mut self, event: &Event) {
+        self.control.tell(|| Seen::Happened(event.clone()));
         match event {
             Event::Mixed { step, peers, distance, .. } => {
                 tracing::info!(outer = step.0, peers, distance, "mixed");
@@ -189,14 +198,18 @@ impl Driver {
             Event::Trained { step, loss, seconds, inner_steps, .. } if *inner_steps > 0 => {
                 tracing::info!(outer = step.0, loss, seconds, "trained");
             }
-            Event::Evaluated { step, metric, score, .. } => tracing::info!(outer = step.0, metric, score, "evaluated"),
+            Event::Evaluated { step, metric, score, .. } => {
+                tracing::info!(outer = step.0, metric, score, "evaluated")
+            }
             Event::LinkUp { peer } => tracing::info!(peer = %peer.short(), "link up"),
             Event::LinkDown { peer } => tracing::info!(peer = %peer.short(), "link down"),
             Event::Alone { step } => tracing::warn!(outer = step.0, "0 peers: training alone, waiting"),
             Event::Offence { peer, offence } => tracing::warn!(peer = %peer.short(), %offence, "offence"),
             Event::Banned { peer, is_proven } => tracing::warn!(peer = %peer.short(), is_proven, "banned"),
             Event::KeyInUseElsewhere { .. } => {
-                tracing::error!("this node's key signs elsewhere: a second copy is running; stop one of them");
+                tracing::error!(
+                    "this node's key signs elsewhere: a second copy is running; stop one of them"
+                );
             }
             Event::Joined { from, step, peers } => {
                 tracing::info!(from = from.0, outer = step.0, peers, "joined: took over the others' state");

@@ -21,6 +21,7 @@ use crate::net::config::NetConfig;
 use crate::net::error::NetError;
 use crate::runtime::checkpoint::{self, Reservation, RestoreError};
 use crate::runtime::clock::{Clock, today};
+use crate::runtime::control::Control;
 use crate::runtime::driver::Driver;
 use crate::runtime::notes::Notes;
 use crate::store::blocks::Blocks;
@@ -53,6 +54,8 @@ pub struct NodeParts {
     pub checkpoint_every: Duration,
     /// Whether the node ends when the run is through and nobody needs it.
     pub ends_when_drained: bool,
+    /// Who steers and watches it.
+    pub control: Control,
 }
 
 /// A node that cannot start.
@@ -186,6 +189,7 @@ pub fn start(parts: NodeParts) -> Result<Driver, SetupError> {
         sketches: Default::default(),
         listening: Vec::new(),
         ends_when_drained: parts.ends_when_drained,
+        control: parts.control,
         fault: None,
     })
 }

@@ -28,15 +28,27 @@ pub fn train_job(name: &str, bundle: &Path, data: &Path, steps: Option<u64>, out
 
 /// Scores a model on the test file; the result goes to `out`.
 pub fn eval_job(name: &str, model: &Path, test: &Path, out: &Path) -> Job {
-    let args = ["eval", "--format", "json", "--model", &model.display().to_string(), "--data", &test.display().to_string()];
+    let args = [
+        "eval",
+        "--format",
+        "json",
+        "--model",
+        &model.display().to_string(),
+        "--data",
+        &test.display().to_string(),
+    ];
     (name.to_owned(), args.iter().map(ToString::to_string).collect(), out.to_owned())
 }
 
 /// Reads what an evaluation job printed.
 pub fn read_evaluation(out: &Path) -> Result<Report, String> {
     let text = std::fs::read_to_string(out).map_err(|e| format!("{}: {e}", out.display()))?;
-    let line = text.lines().find(|l| l.starts_with('{')).ok_or_else(|| format!("{}: no result in it", out.display()))?;
-    let value: serde_json::Value = serde_json::from_str(line).map_err(|e| format!("{}: {e}", out.display()))?;
+    let line = text
+        .lines()
+        .find(|l| l.starts_with('{'))
+        .ok_or_else(|| format!("{}: no result in it", out.display()))?;
+    let value: serde_json::Value =
+        serde_json::from_str(line).map_err(|e| format!("{}: {e}", out.display()))?;
     serde_json::from_value(value["data"].clone()).map_err(|e| format!("{}: {e}", out.display()))
 }
 

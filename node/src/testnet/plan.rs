@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use model::data::conll;
 use model::data::example::TaggedSentence;
 use model::data::labels::LabelSet;
 use model::data::load::load_tagging_parts;
 use model::data::schema::{Schema, TaskKind};
 use model::data::split::{Split, split};
 use model::data::synthetic::newswire;
-use model::data::conll;
 use model::seed::{Seed, shuffle};
 use protocol::crypto::keys::Keypair;
 use protocol::time::UnixSeconds;
@@ -121,8 +121,11 @@ pub fn prepare(wish: &Wish<'_>) -> Result<Plan, PlanError> {
     }
     let seed = Seed::from_u64(wish.seed);
     let mut corpus = corpus(wish, &seed)?;
-    let keys: Vec<String> =
-        corpus.train.iter().map(|s| s.topic.clone().unwrap_or_else(|| format!("{:08}", s.document))).collect();
+    let keys: Vec<String> = corpus
+        .train
+        .iter()
+        .map(|s| s.topic.clone().unwrap_or_else(|| format!("{:08}", s.document)))
+        .collect();
     let shares = split(&keys, wish.nodes, 50, corpus.how, &seed)?;
     let names = names(wish.recipe, wish.nodes);
     let make = |path: &Path| {
@@ -180,7 +183,15 @@ pub fn prepare(wish: &Wish<'_>) -> Result<Plan, PlanError> {
     for node in &nodes {
         settings(node, &bundle)?;
     }
-    Ok(Plan { dir: wish.dir.to_owned(), bundle, charter, nodes, test, pooled: pooled_dir, data: corpus.words })
+    Ok(Plan {
+        dir: wish.dir.to_owned(),
+        bundle,
+        charter,
+        nodes,
+        test,
+        pooled: pooled_dir,
+        data: corpus.words,
+    })
 }
 
 fn corpus(wish: &Wish<'_>, seed: &Seed) -> Result<Corpus, PlanError> {
@@ -191,7 +202,10 @@ fn corpus(wish: &Wish<'_>, seed: &Seed) -> Result<Corpus, PlanError> {
         let test = if parts.test.is_empty() { parts.dev } else { parts.test };
         let is_topical = parts.train.iter().any(|s| s.topic.is_some());
         let (how, words) = if is_topical {
-            (Split::Dirichlet { alpha: terms.dirichlet }, format!("Dirichlet {} over topics", terms.dirichlet))
+            (
+                Split::Dirichlet { alpha: terms.dirichlet },
+                format!("Dirichlet {} over topics", terms.dirichlet),
+            )
         } else {
             (Split::Contiguous, "contiguous by document".to_owned())
         };
@@ -199,7 +213,10 @@ fn corpus(wish: &Wish<'_>, seed: &Seed) -> Result<Corpus, PlanError> {
         return Ok(Corpus { train: parts.train, test, labels: parts.labels, public: Vec::new(), words, how });
     }
     if terms.generator != "newswire" {
-        return Err(PlanError::Recipe { expected: "generator newswire".into(), found: terms.generator.clone() });
+        return Err(PlanError::Recipe {
+            expected: "generator newswire".into(),
+            found: terms.generator.clone(),
+        });
     }
     let public = newswire::generate(seed, "public", terms.train / 4)?;
     Ok(Corpus {
@@ -216,7 +233,11 @@ fn corpus(wish: &Wish<'_>, seed: &Seed) -> Result<Corpus, PlanError> {
 }
 
 /// A node's training and development sentences.
-fn own_parts(all: &[TaggedSentence], share: &[usize], seed: &Seed) -> (Vec<TaggedSentence>, Vec<TaggedSentence>) {
+fn own_parts(
+    all: &[TaggedSentence],
+    share: &[usize],
+    seed: &Seed,
+) -> (Vec<TaggedSentence>, Vec<TaggedSentence>) {
     let mut rows = share.to_vec();
     shuffle(&mut seed.fork("dev").rng(), &mut rows);
     let dev = ((rows.len() as f64 * DEV_SHARE) as usize).max(1);
@@ -229,7 +250,10 @@ fn own_parts(all: &[TaggedSentence], share: &[usize], seed: &Seed) -> (Vec<Tagge
 }
 
 fn names(recipe: &Recipe, n: usize) -> Vec<NodePlan> {
-    let extra = |i: usize| NodePlan { name: format!("node{}", i + 1), organization: format!("Organization {}", i + 1) };
+    let extra = |i: usize| NodePlan {
+        name: format!("node{}", i + 1),
+        organization: format!("Organization {}", i + 1),
+    };
     (0..n).map(|i| recipe.data.nodes.get(i).cloned().unwrap_or_else(|| extra(i))).collect()
 }
 

@@ -73,9 +73,8 @@ pub fn until_all_end(nodes: &mut [(Process, PathBuf)], steps: u32) -> Result<(),
 /// One line about all nodes: outer steps, mean loss, peers, mean score, bytes.
 fn line(statuses: &[NodeStatus], steps: u32) -> String {
     let each: Vec<String> = statuses.iter().map(|s| format!("{} {}", s.name, s.outer_step)).collect();
-    let mean = |values: Vec<f64>| {
-        (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
-    };
+    let mean =
+        |values: Vec<f64>| (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64);
     let loss = mean(statuses.iter().filter_map(|s| s.loss_last).collect());
     let score = mean(statuses.iter().filter_map(|s| s.score_last).collect());
     let received: u64 = statuses.iter().map(|s| s.bytes_received).sum();

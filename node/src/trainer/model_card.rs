@@ -49,7 +49,8 @@ impl Card {
         let labels = &self.facts.labels;
         let id2label: serde_json::Map<_, _> =
             labels.iter().enumerate().map(|(i, l)| (i.to_string(), json!(l))).collect();
-        let label2id: serde_json::Map<_, _> = labels.iter().enumerate().map(|(i, l)| (l.clone(), json!(i))).collect();
+        let label2id: serde_json::Map<_, _> =
+            labels.iter().enumerate().map(|(i, l)| (l.clone(), json!(i))).collect();
         let extra = json!({ "id2label": id2label, "label2id": label2id });
         session.save(dir, &extra).map_err(|e| e.to_string())?;
         if let Some(tokenizer) = &self.tokenizer {
@@ -57,7 +58,8 @@ impl Card {
         }
         let facts = Facts { outer_step: step.0, ..self.facts.clone() };
         let text = serde_json::to_string_pretty(&facts).map_err(|e| e.to_string())?;
-        let write = |name: &str, text: &str| std::fs::write(dir.join(name), text).map_err(|e| format!("{name}: {e}"));
+        let write =
+            |name: &str, text: &str| std::fs::write(dir.join(name), text).map_err(|e| format!("{name}: {e}"));
         write(LINEAGE, &text)?;
         write("README.md", &self.readme(&facts, session.parameter_count()))
     }

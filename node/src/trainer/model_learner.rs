@@ -92,7 +92,8 @@ impl Learner for ModelLearner {
 
     fn state(&self) -> Vec<(String, Vec<u8>)> {
         let position = self.batches.position();
-        let mut blobs = vec![("position".to_owned(), format!("{} {}\n", position.epoch, position.index).into_bytes())];
+        let mut blobs =
+            vec![("position".to_owned(), format!("{} {}\n", position.epoch, position.index).into_bytes())];
         // A session that cannot tell its state yields none: the optimizer then starts from rest after a restart.
         if let Ok(state) = self.session.optimizer_state() {
             let bytes = |vector: &[f32]| vector.iter().flat_map(|x| x.to_le_bytes()).collect();
@@ -116,7 +117,9 @@ impl Learner for ModelLearner {
             tracing::warn!("the data changed since the checkpoint; its order starts anew");
         }
         let step = text("optimizer.step").and_then(|t| t.parse().ok());
-        if let (Some(step), Some(first), Some(second)) = (step, find("optimizer.first"), find("optimizer.second")) {
+        if let (Some(step), Some(first), Some(second)) =
+            (step, find("optimizer.first"), find("optimizer.second"))
+        {
             let floats = |bytes: &[u8]| -> Vec<f32> {
                 bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
             };

@@ -35,20 +35,27 @@ impl Saved {
     pub fn open(dir: &Path, device: &str, threads: usize) -> Result<Self, TranslateError> {
         let path = dir.join(LINEAGE);
         let bad = |reason: String| Error::Checkpoint { file: path.display().to_string(), reason };
-        let text = std::fs::read_to_string(&path)
-            .map_err(|e| bad(format!("{e}; expected a model folder as `starling run` or `starling train` writes it")))?;
+        let text = std::fs::read_to_string(&path).map_err(|e| {
+            bad(format!("{e}; expected a model folder as `starling run` or `starling train` writes it"))
+        })?;
         let facts: Facts = serde_json::from_str(&text).map_err(|e| bad(e.to_string()))?;
         let kind = match facts.task.as_str() {
             "tagging" => TaskKind::Tagging,
             "classify" => TaskKind::Classify,
-            other => return Err(bad(format!("expected the task tagging or classify, found {other:?}")).into()),
+            other => {
+                return Err(bad(format!("expected the task tagging or classify, found {other:?}")).into());
+            }
         };
         let device: DeviceChoice = device.parse()?;
         let mut session = Session::load(dir, &device, Seed::from_u64(0))?;
         session.configure(TrainingConfig { threads, ..TrainingConfig::default() })?;
         let labels = labels(kind, &facts.labels)?;
         if labels.len() != session.head().labels() {
-            let reason = format!("expected {} labels as the model has, found {}", session.head().labels(), labels.len());
+            let reason = format!(
+                "expected {} labels as the model has, found {}",
+                session.head().labels(),
+                labels.len()
+            );
             return Err(bad(reason).into());
         }
         Ok(Self { session, kind, labels, tokenizer: Tokenizer::load(dir)?, facts })
@@ -76,7 +83,12 @@ impl Saved {
 
     /// Tags sentences of words.
     pub fn tag(&mut self, sentences: &[Vec<String>]) -> Result<Vec<Vec<model::task::tagging::WordTag>>> {
-        model::task::tagging::predict(&mut self.session, sentences, &self.tokenizer, self.facts.tokens_max as usize)
+        model::task::tagging::predict(
+            &mut self.session,
+            sentences,
+            &self.tokenizer,
+            self.facts.tokens_max as usize,
+        )
     }
 }
 

@@ -7,8 +7,8 @@ use model::data::tokenize::tokenizer::Tokenizer;
 use model::error::Result;
 use model::eval::report::Report;
 use model::eval::tagging::Matching;
-use model::session::Session;
 use model::eval::{classify, tagging};
+use model::session::Session;
 
 /// Rows in one batch while the loss is taken.
 const ROWS: usize = 64;

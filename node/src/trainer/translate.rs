@@ -48,7 +48,9 @@ pub enum TranslateError {
     #[error(transparent)]
     Model(#[from] model::error::Error),
     /// The charter names something unknown.
-    #[error("the charter's {field}: expected {expected}, found {found:?}; it may be meant for a newer version of this program")]
+    #[error(
+        "the charter's {field}: expected {expected}, found {found:?}; it may be meant for a newer version of this program"
+    )]
     Unknown {
         /// Which field.
         field: &'static str,
@@ -58,7 +60,9 @@ pub enum TranslateError {
         found: String,
     },
     /// The model that follows from the charter is not the one its founders had.
-    #[error("expected the parameter layout {expected} of the charter, found {found}: the base or this program differs from the founders'")]
+    #[error(
+        "expected the parameter layout {expected} of the charter, found {found}: the base or this program differs from the founders'"
+    )]
     Layout {
         /// In the charter.
         expected: Hash,
@@ -116,11 +120,12 @@ pub fn layout(session: &Session) -> Layout {
 /// A session with the genesis parameters of a charter.
 pub fn genesis(charter: &Charter, files: &Files, place: &Place) -> Result<Session> {
     let kind = task_kind(charter)?;
-    let arch: ArchConfig = serde_json::from_str(&charter.model.architecture).map_err(|e| TranslateError::Unknown {
-        field: "model.architecture",
-        expected: "an architecture this program knows",
-        found: e.to_string(),
-    })?;
+    let arch: ArchConfig =
+        serde_json::from_str(&charter.model.architecture).map_err(|e| TranslateError::Unknown {
+            field: "model.architecture",
+            expected: "an architecture this program knows",
+            found: e.to_string(),
+        })?;
     let device: DeviceChoice = place.device.parse()?;
     let head = head(kind, charter.task.labels.len());
     let mut session = match (&charter.model.genesis, &files.base) {
@@ -146,7 +151,9 @@ pub fn genesis(charter: &Charter, files: &Files, place: &Place) -> Result<Sessio
 fn optimizer(terms: &TrainTerms) -> Result<OptimizerConfig> {
     let decay = f64::from(terms.weight_decay);
     match terms.optimizer.as_str() {
-        "adamw" => Ok(OptimizerConfig::Adamw { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: decay }),
+        "adamw" => {
+            Ok(OptimizerConfig::Adamw { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: decay })
+        }
         "sgd" => Ok(OptimizerConfig::Sgd { momentum: 0.0, nesterov: false, weight_decay: decay }),
         "nesterov" => Ok(OptimizerConfig::Sgd { momentum: 0.9, nesterov: true, weight_decay: decay }),
         other => Err(TranslateError::Unknown {

@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use protocol::crypto::hash::content_hash;
-use protocol::id::{Hash, PeerId};
 use protocol::exchange::pull::Source;
+use protocol::id::{Hash, PeerId};
 use protocol::mixing::join;
 use protocol::mixing::plausible::Gate;
 use protocol::mixing::rule::mix;
@@ -20,6 +20,9 @@ use rayon::prelude::*;
 
 use crate::trainer::job::ShardBytes;
 
+/// Encoded shards, each with its address.
+pub type Encoded = Vec<(Hash, Arc<[u8]>)>;
+
 /// Encodes the delta from `genesis` to `working`; `None` when a value is not finite.
 pub fn encode(
     working: &[f32],
@@ -28,14 +31,14 @@ pub fn encode(
     codec: Codec,
     noise: &Seed,
     sketch_seed: &Seed,
-) -> Option<(Update, Vec<(Hash, Arc<[u8]>)>)> {
+) -> Option<(Update, Encoded)> {
     let mut delta: Vec<f32> = vec![0.0; working.len()];
     delta
         .par_chunks_mut(1 << 16)
         .zip(working.par_chunks(1 << 16))
         .zip(genesis.par_chunks(1 << 16))
         .for_each(|((d, w), g)| d.iter_mut().zip(w).zip(g).for_each(|((d, w), g)| *d = w - g));
-    let encoded: Option<Vec<(Hash, Arc<[u8]>, f32)>> = cuts
+    let encoded: Vec<(Hash, Arc<[u8]>, f32)> = cuts
         .par_iter()
         .enumerate()
         .map(|(index, range)| {
@@ -45,8 +48,7 @@ pub fn encode(
             let norm = part.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt() as f32;
             Some((content_hash(&bytes), bytes.into(), norm))
         })
-        .collect();
-    let encoded = encoded?;
+        .collect::<Option<_>>()?;
     let update = Update {
         shards: encoded.iter().map(|(hash, bytes, _)| (*hash, bytes.len() as u32)).collect(),
         norms: encoded.iter().map(|(_, _, norm)| *norm).collect(),
@@ -82,7 +84,8 @@ pub struct ShardState<'a> {
 
 /// Decodes what came for one shard, refuses what is implausible, mixes the rest.
 pub fn mix_shard(sources: &[Source], bytes: &ShardBytes, how: MixHow, state: ShardState<'_>) -> ShardMix {
-    let own_square = state.working.iter().zip(state.genesis).map(|(w, g)| f64::from(w - g).powi(2)).sum::<f64>();
+    let own_square =
+        state.working.iter().zip(state.genesis).map(|(w, g)| f64::from(w - g).powi(2)).sum::<f64>();
     let mut found = ShardMix { own_square, ..ShardMix::default() };
     let mut decoded: Vec<(PeerId, Vec<f32>)> = Vec::with_capacity(sources.len());
     let mut distances = Vec::with_capacity(sources.len());
@@ -127,7 +130,8 @@ pub fn mix_shard(sources: &[Source], bytes: &ShardBytes, how: MixHow, state: Sha
     // Finite vectors of one length always mix; should they not, the own parameters stay.
     match weights {
         Some(weights) => {
-            found.weights = pulled.iter().map(|(peer, _)| *peer).zip(weights.iter().map(|w| *w as f32)).collect();
+            found.weights =
+                pulled.iter().map(|(peer, _)| *peer).zip(weights.iter().map(|w| *w as f32)).collect();
         }
         None => state.mixed.copy_from_slice(state.working),
     }

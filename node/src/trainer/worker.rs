@@ -150,7 +150,10 @@ impl Worker {
                 Job::Mix(order, bytes) => self.mix(&order, &bytes),
                 Job::Evaluate(step) => self.evaluate(step),
                 Job::Checkpoint(step) => Ok(Some(self.checkpoint(step))),
-                Job::Export(step) => self.learner.export(&self.export, step).map(|()| Some(Report::Exported(self.export.clone()))),
+                Job::Export(step) => self
+                    .learner
+                    .export(&self.export, step)
+                    .map(|()| Some(Report::Exported(self.export.clone()))),
             };
             match done {
                 Ok(Some(done)) => report(done),
@@ -185,8 +188,7 @@ impl Worker {
         self.learner.read(&mut self.working);
         let busy = Span(begun.elapsed().as_micros() as u64);
         let noise = self.noise.fork_index(u64::from(order.step.0));
-        let encoded =
-            encode(&self.working, &self.genesis, &self.cuts, plan.codec, &noise, &self.sketch);
+        let encoded = encode(&self.working, &self.genesis, &self.cuts, plan.codec, &noise, &self.sketch);
         let Some((update, blocks)) = encoded else {
             return Err(LearnerError {
                 what: "encode the update",

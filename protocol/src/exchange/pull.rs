@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::id::{AskId, Hash, OuterStep, PeerId, ShardIndex};
 use crate::limits::SHARDS_PER_REQUEST_MAX;
 use crate::rng::Rng;
-use crate::roster::sample::draw;
 use crate::wire::announce::Announce;
 use crate::wire::choice::Codec;
 use crate::wire::manifest::VerifiedManifest;
@@ -78,7 +77,7 @@ impl Pull {
             replaced: vec![false; shards],
         };
         for shard in 0..shards {
-            for peer in draw(&keys, count, rng) {
+            for peer in rng.draw(&keys, count) {
                 pull.want(peer, shard, candidates[&peer]);
             }
         }
@@ -164,7 +163,7 @@ impl Pull {
                 !self.drawn[shard].contains(*peer) && self.peers.get(*peer).is_none_or(|p| !p.failed)
             };
             let fresh: Vec<PeerId> = candidates.keys().filter(is_fresh).copied().collect();
-            for replacement in draw(&fresh, 1, rng) {
+            for replacement in rng.draw(&fresh, 1) {
                 self.want(replacement, shard, candidates[&replacement]);
             }
         }

@@ -14,6 +14,7 @@ use crate::wire::announce::{Announce, Hello, Proof};
 use crate::wire::message::{Body, Message};
 use crate::wire::offence::Offence;
 use crate::wire::open::{Standing, Verified};
+use crate::wire::proof::convicted;
 use crate::wire::sealed::{CoSigned, Sealed};
 
 impl Peer {
@@ -108,7 +109,7 @@ impl Peer {
     }
 
     fn convict(&mut self, proof: Proof, now: Time, out: &mut Outbox) {
-        let Some(peer) = proof.convicts(&self.config.charter.run()) else { return };
+        let Some(peer) = convicted(&proof, &self.config.charter.run()) else { return };
         if peer == self.me || matches!(self.book.standing(&peer, self.today(now)), Standing::Refused(_)) {
             return;
         }
@@ -119,7 +120,7 @@ impl Peer {
     }
 
     fn heard_proof(&mut self, proof: &Proof, now: Time, out: &mut Outbox) -> Verdict {
-        let Some(peer) = proof.convicts(&self.config.charter.run()) else { return Verdict::Reject };
+        let Some(peer) = convicted(proof, &self.config.charter.run()) else { return Verdict::Reject };
         if peer == self.me {
             out.emit(Event::KeyInUseElsewhere { step: self.step });
         } else {

@@ -74,7 +74,7 @@ pub enum Answer {
     /// Messages that passed the gate.
     News(Vec<Verified<Message>>),
     /// A manifest that agrees with what was expected.
-    Manifest(VerifiedManifest),
+    Manifest(Box<VerifiedManifest>),
     /// Shards whose bytes have the right hash, by index, now in the driver's block store.
     Shards(Vec<u32>),
 }

@@ -9,7 +9,7 @@ use crate::exchange::serve::Serve;
 use crate::id::{AskId, Hash, OuterStep, PeerId};
 use crate::ledger::chain::Head;
 use crate::ledger::record::{Contribution, Record};
-use crate::limits::{GOSSIP_BYTES_MAX, LINGER_MAX};
+use crate::limits::{GOSSIP_BYTES_MAX, LINGER_MAX, NEWS_EVERY};
 use crate::peer::config::PeerConfig;
 use crate::peer::event::Event;
 use crate::peer::input::{Answer, Command, Failure, Input, Trained};
@@ -197,7 +197,7 @@ impl Peer {
         let phase = match &self.phase {
             Phase::Idle if !self.is_paused => self.started.map(|t| t + self.config.start_patience),
             Phase::Waiting { step, progress, news, .. } => {
-                Some((*progress + self.patience(*step)).min(*news + super::stepping::NEWS_EVERY))
+                Some((*progress + self.patience(*step)).min(*news + NEWS_EVERY))
             }
             _ => None,
         };
@@ -268,7 +268,7 @@ impl Peer {
                     entry.note_manifest(m.step, manifest.hash, m.parent);
                 }
                 if let Phase::Pulling { pull, .. } = &mut self.phase {
-                    pull.manifest(&asked.peer, manifest);
+                    pull.manifest(&asked.peer, *manifest);
                 }
                 self.drive_pull(now, out);
             }

@@ -6,9 +6,9 @@ use crate::codec::MANIFEST_BYTES_MAX;
 use crate::crypto::merkle;
 use crate::exchange::pull::{Next, Pull};
 use crate::exchange::serve::Served;
-use crate::id::{OuterStep, PeerId};
+use crate::id::{Hash, OuterStep, PeerId};
 use crate::ledger::record::{Contribution, Record};
-use crate::limits::{LINGER_MAX, SETTLE_PATIENCE_MIN};
+use crate::limits::{LINGER_MAX, NEWS_EVERY, SETTLE_PATIENCE_MIN};
 use crate::peer::event::Event;
 use crate::peer::input::{Evaluated, Mixed, Trained};
 use crate::peer::machine::{About, Peer, Phase};
@@ -21,9 +21,6 @@ use crate::wire::choice::Stage;
 use crate::wire::manifest::{Expected, Manifest, VERSION};
 use crate::wire::message::Body;
 use crate::wire::open::Standing;
-
-/// While waiting for a peer at an earlier step, it is asked for news this often: gossip may have lost its word.
-pub(super) const NEWS_EVERY: Span = Span::seconds(2);
 
 impl Peer {
     /// Starts the next outer step, joins when far behind, or ends the run.
@@ -133,7 +130,7 @@ impl Peer {
             shards,
             norms: trained.update.norms.clone(),
             sketch: trained.update.sketch.clone(),
-            ledger: if charter.audit.ledger_head { self.ledger.hash } else { Default::default() },
+            ledger: if charter.audit.ledger_head { self.ledger.hash } else { Hash::default() },
             privacy: None,
         };
         let sealed = manifest.seal(&self.keys);

@@ -2,13 +2,9 @@
 
 use bincode::{Decode, Encode};
 
-use crate::codec::decode_control;
-use crate::crypto::signed::Domain;
-use crate::id::{Hash, OuterStep, PeerId, RunId};
+use crate::id::{Hash, OuterStep};
 use crate::limits::{ADDRESS_BYTES_MAX, ADDRESSES_MAX};
 use crate::wire::choice::Stage;
-use crate::wire::manifest::Manifest;
-use crate::wire::message::{Body, Message};
 use crate::wire::sealed::{CoSigned, Sealed};
 use crate::wire::text::{check_name, check_text};
 
@@ -57,7 +53,8 @@ pub struct Card {
     pub samples: u64,
 }
 
-/// Two different things one peer signed for one outer step: proof of malice that anybody can check.
+/// Two different things one peer signed for one outer step: proof of malice that anybody can check, see
+/// [`convicted`](crate::wire::proof::convicted).
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Proof {
     /// Two announcements.
@@ -79,34 +76,5 @@ impl Card {
     /// Whether texts and numbers are within bounds.
     pub fn makes_sense(&self) -> bool {
         check_name("metric", &self.metric).is_ok() && self.score.is_finite() && self.loss.is_finite()
-    }
-}
-
-impl Proof {
-    /// The peer it convicts, when it holds for this run.
-    pub fn convicts(&self, run: &RunId) -> Option<PeerId> {
-        let (a, b, domain) = match self {
-            Self::Announces(a, b) => (a, b, Domain::Message),
-            Self::Manifests(a, b) => (a, b, Domain::Manifest),
-        };
-        let claims = [Self::claim(a, domain, run)?, Self::claim(b, domain, run)?];
-        let differ = claims[0].0 == claims[1].0 && claims[0].1 != claims[1].1;
-        let hold = a.signer == b.signer && differ && a.verify(domain).is_ok() && b.verify(domain).is_ok();
-        hold.then_some(a.signer)
-    }
-
-    /// The step a sealed thing speaks of, and the hash of what it says.
-    fn claim(sealed: &Sealed, domain: Domain, run: &RunId) -> Option<(OuterStep, Hash)> {
-        if domain == Domain::Manifest {
-            let manifest: Manifest =
-                decode_control(&sealed.body).or_else(|_| crate::codec::decode_manifest(&sealed.body)).ok()?;
-            return (manifest.run == *run)
-                .then(|| (manifest.step, crate::crypto::hash::content_hash(&sealed.body)));
-        }
-        let message: Message = decode_control(&sealed.body).ok()?;
-        match message.body {
-            Body::Announce(announce) if message.run == *run => Some((announce.step, announce.manifest)),
-            _ => None,
-        }
     }
 }

@@ -8,6 +8,7 @@ pub mod manifest;
 pub mod message;
 pub mod offence;
 pub mod open;
+pub mod proof;
 pub mod request;
 pub mod sealed;
 pub mod text;

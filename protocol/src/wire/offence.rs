@@ -98,13 +98,13 @@ impl Offence {
     /// Points taken from the behaviour score (100 is a clean record).
     pub const fn cost(self) -> f32 {
         match self {
-            Self::Replayed => 0.0,
+            // Not a member: there is no score to lower.
+            Self::Replayed | Self::NotMember | Self::Expired | Self::Revoked => 0.0,
             // Slow or lossy links look the same as withholding, so it costs little.
             Self::Withheld | Self::UnknownVersion | Self::OtherRun => 2.0,
             Self::OverQuota | Self::TooLong => 5.0,
             Self::Malformed | Self::WrongContent | Self::Meaningless | Self::Implausible => 10.0,
             Self::BadSignature | Self::NotTheAuthor => 20.0,
-            Self::NotMember | Self::Expired | Self::Revoked => 0.0,
             Self::Equivocated => 100.0,
         }
     }

@@ -16,6 +16,7 @@ use crate::wire::choice::Stage;
 use crate::wire::manifest::VERSION;
 use crate::wire::message::{Body, Message};
 use crate::wire::offence::Offence;
+use crate::wire::proof::convicted;
 use crate::wire::sealed::Sealed;
 
 /// Something whose signature, membership, form and meaning were checked; only [`open`] makes one from bytes.
@@ -118,7 +119,7 @@ fn makes_sense(body: &Body, run: &crate::id::RunId) -> bool {
         Body::Hello(hello) => step_ok(hello.step) && hello.makes_sense(),
         Body::Card(card) => step_ok(card.step) && card.makes_sense(),
         Body::Revocation(_) => true, // judged against the charter by the roster
-        Body::Proof(proof) => proof.convicts(run).is_some(),
+        Body::Proof(proof) => convicted(proof, run).is_some(),
         Body::Farewell(step) => step_ok(*step),
     }
 }

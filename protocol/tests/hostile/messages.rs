@@ -5,6 +5,7 @@ use protocol::crypto::signed::{Domain, Signature};
 use protocol::id::{Hash, OuterStep, PeerId, RunId};
 use protocol::limits::{ADDRESS_BYTES_MAX, ADDRESSES_MAX, GOSSIP_BYTES_MAX, NAME_BYTES_MAX, STEPS_AHEAD_MAX};
 use protocol::time::UnixSeconds;
+use protocol::wire::proof::convicted;
 use protocol::wire::announce::{Announce, Card, Hello, Proof};
 use protocol::wire::choice::Stage;
 use protocol::wire::message::{Body, Message};
@@ -232,8 +233,8 @@ fn standing_is_asked_before_the_signature_is_checked() {
 
 #[test]
 fn a_proof_convicts_exactly_its_signer_in_its_run() {
-    assert_eq!(proof().convicts(&run_id()), Some(keys(5).peer()));
-    assert_eq!(proof().convicts(&RunId(Hash([1; 32]))), None);
+    assert_eq!(convicted(&proof(), &run_id()), Some(keys(5).peer()));
+    assert_eq!(convicted(&proof(), &RunId(Hash([1; 32]))), None);
 }
 
 #[test]
