@@ -34,7 +34,7 @@ const NODE: Floors = &[
     &["net", "store", "trainer", "http"],
     &["runtime", "config"],
     &["recipe"],
-    &["testnet"],
+    &["bench", "testnet"],
     &["bench"],
     &["cli"],
 ];

@@ -4,8 +4,9 @@
 //! deliberately decides nothing about the protocol: it performs what the machine asks for.
 //!
 //! Floors, from the ground up: [`telemetry`]; [`net`] [`store`] [`trainer`]; [`config`] [`runtime`]; [`recipe`];
-//! [`testnet`]; [`cli`].
+//! [`bench`] [`testnet`]; [`cli`].
 
+pub mod bench;
 pub mod cli;
 pub mod config;
 pub mod net;

@@ -6,7 +6,7 @@ use clap::Parser;
 
 use crate::cli::output::{Format, Output};
 use crate::cli::{
-    charter, charter_new, config_show, data, doctor, eval, init, key, peers, predict, run, status, testnet,
+    bench, charter, charter_new, config_show, data, doctor, eval, init, key, peers, predict, run, status, testnet,
     train,
 };
 
@@ -53,6 +53,9 @@ enum Verb {
     Eval(eval::Args),
     /// Uses a model on text
     Predict(predict::Args),
+    /// Runs work that other systems are measured on too
+    #[command(subcommand)]
+    Bench(bench::Command),
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -89,6 +92,7 @@ pub fn main() -> ExitCode {
         Verb::Train(args) => train::run(args, &output),
         Verb::Eval(args) => eval::run(args, &output),
         Verb::Predict(args) => predict::run(args, &output),
+        Verb::Bench(command) => bench::run(command, &output),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,6 +3,7 @@
 //! [`output`] is how every verb prints and ends; [`place`] says which node is meant.
 
 pub mod app;
+pub mod bench;
 pub mod charter;
 pub mod charter_new;
 mod check;
