@@ -64,6 +64,17 @@ fn wnut_17_has_its_published_sentences_words_and_entities() {
     );
 }
 
+#[test]
+fn cluener_has_its_published_entities_but_for_the_row_where_they_overlap() {
+    let Some(folder) = data("cluener2020") else { return };
+    let parts = load_tagging_parts(&folder, &Schema::new(TaskKind::Tagging)).unwrap();
+    assert_eq!((parts.train.len(), parts.dev.len()), (10_747, 1_343));
+    assert_eq!(parts.reports[0].bad.iter().map(|row| row.line).collect::<Vec<_>>(), [1_507]);
+    let entities: Vec<u64> = parts.reports.iter().map(|report| report.labels.values().sum()).collect();
+    assert_eq!(entities, [23_969, 3_072], "{}", parts.reports[0]);
+    assert_eq!(parts.labels.entity_types().len(), 10);
+}
+
 /// A file, the columns to state, its rows, and the counts of some labels.
 type TextCase = (&'static str, &'static [(&'static str, Column)], u64, &'static [(&'static str, u64)]);
 

@@ -1,7 +1,7 @@
 //! JSON lines: one object per line.
 //!
 //! For classification `{"text": ..., "label": ...}` (keys from the schema), for tagging `{"tokens": [...], "tags":
-//! [...]}`. Strict: rubbish after the object, doubled keys, a half last line or a number out of range make a bad row.
+//! [...]}` or a text with positions of entities. Strict: rubbish after the object, doubled keys, a half last line or a number out of range make a bad row.
 
 use std::io::BufRead;
 
@@ -13,6 +13,7 @@ use crate::data::labels::{LabelSet, shown};
 use crate::data::report::DataReport;
 use crate::data::schema::{Column, Schema};
 use crate::data::source::{Line, Lines};
+use crate::data::spans;
 use crate::error::{Error, Result};
 
 /// Reads labelled texts.
@@ -54,8 +55,12 @@ pub fn read_sentences<R: BufRead>(
     let tag_key = key(schema, "tag", "tags")?;
     let mut sentences = Vec::new();
     each_object(&mut lines, &mut report, |line, object| {
-        let words = texts(object, &token_key)?;
-        let tags = texts(object, &tag_key)?;
+        let (words, tags) = match object.member("text").and_then(Json::text) {
+            Some(text) if object.member(&token_key).is_none() => {
+                spans::tag(text, spans::read(object, text)?)?
+            }
+            _ => (texts(object, &token_key)?, texts(object, &tag_key)?),
+        };
         if words.is_empty() || words.len() != tags.len() {
             return Err(format!(
                 "expected as many tags as words and at least one, found {} words and {} tags",
@@ -213,14 +218,17 @@ mod tests {
 {"tokens":["x"],"tags":["O","O"]}
 {"tokens":[1],"tags":["O"]}
 {"tokens":["x"],"tags":["Q-1"]}
+{"text":"Ada went","spans":[{"start":0,"end":3,"label":"PER"}]}
+{"text":"Ada went","spans":[{"start":0,"end":9,"label":"PER"}]}
 "#;
         let schema = Schema { bad_share_max: 1.0, ..Schema::new(TaskKind::Tagging) };
         let (sentences, labels, report) =
             read_sentences(Lines::new(&file[..], "t.jsonl".into()).unwrap(), &schema).unwrap();
-        assert_eq!(sentences.len(), 1);
+        assert_eq!(sentences.len(), 2);
+        assert_eq!(sentences[0].tokens, sentences[1].tokens);
         assert_eq!(sentences[0].topic.as_deref(), Some("law"));
         assert_eq!(labels.names(), ["O", "B-PER", "I-PER"]);
-        assert_eq!(report.bad.iter().map(|row| row.line).collect::<Vec<_>>(), [2, 3, 4]);
+        assert_eq!(report.bad.iter().map(|row| row.line).collect::<Vec<_>>(), [2, 3, 4, 6]);
     }
 
     #[test]

@@ -5,7 +5,6 @@
 //! rooms of the formats.
 
 use std::collections::BTreeSet;
-use std::hash::Hash;
 use std::path::{Path, PathBuf};
 
 use crate::data::example::{LabelledText, TaggedSentence};
@@ -218,68 +217,60 @@ impl<T> Parts<T> {
     }
 }
 
-/// Reads the tagging files of a file or folder; labels the schema does not state come from the first part.
+/// Reads the tagging files of a file or folder; labels the schema does not state come from the first part with rows.
 pub fn load_tagging_parts(path: &Path, schema: &Schema) -> Result<Parts<TaggedSentence>> {
-    let parts = load_parts(path, schema, load_tagging)?;
-    Ok(warn_doubles(parts, |sentence| sentence.tokens.clone()))
+    load_parts(path, schema, load_tagging, |sentence| &sentence.tokens)
 }
 
-/// Reads the classification files of a file or folder; labels the schema does not state come from the first part.
+/// Reads the classification files of a file or folder; labels the schema does not state come from the first part with
+/// rows.
 pub fn load_text_parts(path: &Path, schema: &Schema) -> Result<Parts<LabelledText>> {
-    let parts = load_parts(path, schema, load_texts)?;
-    Ok(warn_doubles(parts, |example| example.text.clone()))
+    load_parts(path, schema, load_texts, |example| &example.text)
 }
 
-fn load_parts<T>(
+fn load_parts<T, K: Ord>(
     path: &Path,
     schema: &Schema,
     load: impl Fn(&Path, &Schema) -> Result<Loaded<T>>,
+    key: impl Fn(&T) -> &K,
 ) -> Result<Parts<T>> {
     let files = find(path)?;
     let mut schema = schema.clone();
     let mut reports = Vec::new();
     let mut labels: Option<LabelSet> = None;
     let mut last: Option<LabelSet> = None;
-    let mut read = |file: Option<&PathBuf>| -> Result<Vec<T>> {
-        let Some(file) = file else { return Ok(Vec::new()) };
-        let loaded = load(file, &schema)?;
+    let mut read: [Vec<T>; 3] = [Vec::new(), Vec::new(), Vec::new()]; // train, dev, test
+    for (part, file) in [&files.train, &files.dev, &files.test].into_iter().enumerate() {
+        let Some(file) = file else { continue };
+        let Loaded { examples, labels: found, mut report } = load(file, &schema)?;
         // An empty part says nothing about the labels of the next.
-        if labels.is_none() && !loaded.examples.is_empty() {
-            schema = schema.clone().with_labels(&loaded.labels);
-            labels = Some(loaded.labels);
+        if labels.is_none() && !examples.is_empty() {
+            schema = schema.clone().with_labels(&found);
+            labels = Some(found);
         } else {
-            last = Some(loaded.labels);
+            last = Some(found);
         }
-        reports.push(loaded.report);
-        Ok(loaded.examples)
-    };
-    let train = read(files.train.as_ref())?;
-    let dev = read(files.dev.as_ref())?;
-    let test = read(files.test.as_ref())?;
+        warn_doubles(&read[0], &examples, &key, &mut report);
+        reports.push(report);
+        read[part] = examples;
+    }
     let labels =
         labels.or(last).ok_or_else(|| Error::file(path, "expected at least one data file, found none"))?;
+    let [train, dev, test] = read;
     Ok(Parts { train, dev, test, labels, reports })
 }
 
-/// Warns in the report of the test or development file when its examples also occur in the training file.
-fn warn_doubles<T, K: Ord + Hash>(mut parts: Parts<T>, key: impl Fn(&T) -> K) -> Parts<T> {
-    let trained: BTreeSet<K> = parts.train.iter().map(&key).collect();
-    let mut place = usize::from(!parts.train.is_empty());
-    for (part, held_out) in [("development", &parts.dev), ("test", &parts.test)] {
-        if held_out.is_empty() || place >= parts.reports.len() {
-            continue;
-        }
-        let doubles = held_out.iter().filter(|example| trained.contains(&key(example))).count();
-        // Short, common sentences recur in every corpus; a tenth is more than chance.
-        if doubles * 10 > held_out.len() {
-            parts.reports[place].warn(format!(
-                "{doubles} of {} {part} examples also occur in the training file: the score will flatter",
-                held_out.len()
-            ));
-        }
-        place += 1;
+/// Warns when examples to score on also occur among those to train on.
+fn warn_doubles<T, K: Ord>(trained: &[T], held_out: &[T], key: &impl Fn(&T) -> &K, report: &mut DataReport) {
+    let known: BTreeSet<&K> = trained.iter().map(key).collect();
+    let doubles = held_out.iter().filter(|example| known.contains(key(example))).count();
+    // Short, common sentences recur in every corpus; a tenth is more than chance.
+    if doubles * 10 > held_out.len() {
+        report.warn(format!(
+            "{doubles} of {} examples also occur in the training file: the score will flatter",
+            held_out.len()
+        ));
     }
-    parts
 }
 
 fn expect_task(schema: &Schema, task: TaskKind) -> Result<()> {
@@ -349,7 +340,7 @@ mod tests {
     fn examples_shared_by_training_and_test_files_are_warned_about() {
         let folder = folder(&[("train.tsv", "same\tx\nother\ty\n"), ("test.tsv", "same\tx\nnew\ty\n")]);
         let parts = load_text_parts(folder.path(), &Schema::new(TaskKind::Classify)).unwrap();
-        assert!(parts.reports[1].warnings[0].contains("1 of 2 test examples also occur"));
+        assert!(parts.reports[1].warnings[0].contains("1 of 2 examples also occur"));
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub mod report;
 pub mod schema;
 pub mod scheme;
 pub mod source;
+pub mod spans;
 pub mod split;
 pub mod synthetic;
 pub mod tokenize;

@@ -1,7 +1,7 @@
 //! Cutting plain text into words, the way annotated corpora are cut.
 //!
 //! For prediction on text that a person typed: a tagger trained on word-separated files must see its input cut alike.
-//! Punctuation stands alone, except inside numbers, abbreviations and hyphenated words.
+//! Punctuation stands alone, except inside numbers, abbreviations and hyphenated words; so does every Chinese letter.
 
 use std::ops::Range;
 
@@ -17,6 +17,11 @@ pub fn words(text: &str) -> Vec<Range<usize>> {
             if let Some(start) = start.take() {
                 cut(text, start..place, &mut found);
             }
+        } else if is_ideograph(letter) {
+            if let Some(start) = start.take() {
+                cut(text, start..place, &mut found);
+            }
+            found.push(place..place + letter.len_utf8());
         } else if start.is_none() {
             start = Some(place);
         }
@@ -63,6 +68,11 @@ fn cut(text: &str, run: Range<usize>, found: &mut Vec<Range<usize>>) {
     found.extend(after.into_iter().rev());
 }
 
+/// Chinese letters, which are written without spaces between words.
+fn is_ideograph(letter: char) -> bool {
+    matches!(letter, '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}')
+}
+
 fn is_mark(letter: char) -> bool {
     letter.is_ascii_punctuation() && !matches!(letter, '$' | '%' | '#' | '@' | '&' | '+' | '-' | '/' | '_')
         || matches!(
@@ -90,7 +100,7 @@ mod tests {
         );
         assert_eq!(cut_into("  \t\n "), Vec::<&str>::new());
         assert_eq!(cut_into("..."), [".", ".", "."]);
-        assert_eq!(cut_into("東京。"), ["東京", "。"]);
+        assert_eq!(cut_into("東京。abc京"), ["東", "京", "。", "abc", "京"]);
     }
 
     #[test]
