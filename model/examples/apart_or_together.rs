@@ -7,6 +7,10 @@
 //! Shares SENTENCES training sentences among five nodes by subject with Dirichlet(ALPHA) shares, trains a small encoder
 //! from scratch on each share and one on all, STEPS steps each, and scores each on the same 1,000 test sentences of all
 //! subjects. Node 5 is all together.
+//!
+//! Expect, with the defaults (1600 steps, 6500 sentences, alpha 0.3, seed 1; commit 8ff7448, two cores of an AMD EPYC,
+//! dev profile, one thread, 2 to 7 minutes a node on a busy machine): F1 alone .5579, .6197, .4939, .7021, .4032 (1343,
+//! 1695, 762, 2100 and 600 sentences), together .9155.
 
 use std::time::Instant;
 
