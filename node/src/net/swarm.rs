@@ -88,11 +88,11 @@ impl Task {
                 self.traffic.judge(&mut self.swarm.behaviour_mut().gossip, tag, verdict);
             }
             NetCommand::Ask { ask, peer, request, parts, first_byte_timeout } => {
-                self.ask(Ask { ask, peer, request, parts, first_byte_timeout }, now);
+                self.ask(Ask { id: ask, peer, request, parts, first_byte_timeout }, now);
             }
             NetCommand::Cancel { ask } => {
                 self.client.cancel(ask);
-                self.parked.values_mut().for_each(|asks| asks.retain(|(parked, _)| parked.ask != ask));
+                self.parked.values_mut().for_each(|asks| asks.retain(|(parked, _)| parked.id != ask));
             }
             NetCommand::Answer { inbound, answer } => self.server.answer(inbound, answer),
             NetCommand::Dial { peer, addresses } => self.dial(peer, addresses, now),
@@ -136,7 +136,7 @@ impl Task {
 
     pub(super) fn fail(&mut self, ask: &Ask, reason: FailReason) {
         self.counters.asks_failed.add(1);
-        self.tell(NetEvent::Failed { ask: ask.ask, reason, received: 0 });
+        self.tell(NetEvent::Failed { ask: ask.id, reason, received: 0 });
     }
 
     /// Fails what waits for a link to this peer.

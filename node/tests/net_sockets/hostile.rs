@@ -257,7 +257,7 @@ async fn streams_beyond_the_cap_are_dropped_and_thousands_of_them_cut_the_link()
 async fn requests_without_end_cut_the_link() {
     let mut node = target("requests").await;
     let mut stranger = Stranger::at(&node).await;
-    let mut stream = stranger.open().await;
+    let stream = stranger.open().await;
     let peer = from_libp2p(&stranger.peer).expect("an ed25519 peer");
     let (mut reader, mut writer) = stream.split();
     let write = async {
@@ -284,7 +284,7 @@ async fn lying_holders_are_found_out_without_memory_for_their_lies() {
     let part = parts(5, 1, 1_000);
     let head = |sizes: &[u32]| {
         let mut body = vec![1, 0, sizes.len() as u8, 0];
-        sizes.iter().for_each(|size| body.extend_from_slice(&size.to_le_bytes()));
+        body.extend(sizes.iter().flat_map(|size| size.to_le_bytes()));
         frame(&body)
     };
     let mut flipped = part[0].to_vec();
@@ -309,7 +309,7 @@ async fn lying_holders_are_found_out_without_memory_for_their_lies() {
     let virtual_before = virtual_peak_kib();
     let mut asker = Node::start("liars", 1, &[]).await;
     for (row, says, reason) in rows {
-        let mut liar = Liar::start("liars", says).await;
+        let mut liar = Liar::start("liars", says, true).await;
         asker.net.send(NetCommand::Dial { peer: Some(liar.peer), addresses: vec![liar.address.clone()] });
         let (came, result) = asker.pull(liar.peer, b"it", expected(&part)).await;
         assert_eq!(result, Err(reason), "{row}");
@@ -342,7 +342,8 @@ struct LiarBehaviour {
 }
 
 impl Liar {
-    async fn start(run: &str, says: Vec<u8>) -> Self {
+    /// `closes`: whether it ends the stream when it has said what it says.
+    async fn start(run: &str, says: Vec<u8>, closes: bool) -> Self {
         let mut swarm = SwarmBuilder::with_new_identity()
             .with_tokio()
             .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
@@ -360,7 +361,7 @@ impl Liar {
         let mut control = swarm.behaviour().stream.new_control();
         let mut requests = control.accept(BULK).expect("once");
         let kad = format!("/starling/{}/kad/1", crate::support::run_id(run));
-        let _kad = control.accept(StreamProtocol::try_from_owned(kad).expect("a slash first")).expect("once");
+        let kad = control.accept(StreamProtocol::try_from_owned(kad).expect("a slash first")).expect("once");
         swarm.listen_on("/ip4/127.0.0.1/tcp/0".parse().expect("valid")).expect("a free port");
         let address = loop {
             if let SwarmEvent::NewListenAddr { address, .. } = swarm.select_next_some().await {
@@ -369,7 +370,8 @@ impl Liar {
         };
         let says: Arc<[u8]> = Arc::from(says);
         let task = tokio::spawn(async move {
-            let _kad = _kad;
+            // Held so that identify goes on naming it.
+            let _held = kad;
             loop {
                 tokio::select! {
                     _ = swarm.select_next_some() => {}
@@ -379,7 +381,12 @@ impl Liar {
                             let mut asked = [0; 64];
                             let _ = stream.read(&mut asked).await;
                             let _ = stream.write_all(&says).await;
-                            let _ = stream.close().await;
+                            if closes {
+                                let _ = stream.close().await;
+                            } else {
+                                let _ = stream.flush().await;
+                                std::future::pending::<()>().await;
+                            }
                         });
                     }
                 }
@@ -428,4 +435,34 @@ async fn a_peer_that_never_says_what_it_speaks_is_hung_up_on() {
     let peer = from_libp2p(&stranger.peer).expect("an ed25519 peer");
     let (_, result) = node.pull(peer, b"it", vec![PartSpec::at_most(1)]).await;
     assert_eq!(result, Err(FailReason::Unreachable));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_holder_that_stops_in_the_middle_is_given_up() {
+    let part = parts(5, 1, 1_000);
+    let says = [frame(&[1, 0, 1, 0, 0xe8, 3, 0, 0]), part[0][..500].to_vec()].concat();
+    let liar = Liar::start("stops", says, false).await;
+    let mut config = config("stops", 1);
+    config.limits.stall = Duration::from_millis(300);
+    let mut asker = Node::with(config, crate::support::Table::new()).await;
+    asker.net.send(NetCommand::Dial { peer: Some(liar.peer), addresses: vec![liar.address.clone()] });
+    let (_, result) = asker.pull(liar.peer, b"it", expected(&part)).await;
+    assert_eq!(result, Err(FailReason::Stalled));
+    liar.task.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frame_that_never_ends_cuts_the_link() {
+    let mut node = target("slow").await;
+    let mut stranger = Stranger::at(&node).await;
+    let mut stream = stranger.open().await;
+    stream.write_all(&request(1, b"it")[..9]).await.expect("open");
+    stream.flush().await.expect("open");
+    stranger.is_cut().await;
+    let peer = from_libp2p(&stranger.peer).expect("an ed25519 peer");
+    let told = node.until(|event| match event {
+        NetEvent::Offended { peer: p, kind } if *p == peer => Some(*kind),
+        _ => None,
+    });
+    assert_eq!(told.await, OffenceKind::Malformed);
 }

@@ -5,7 +5,7 @@ use protocol::id::PeerId;
 use starling_node::net::command::NetCommand;
 use starling_node::net::event::{DownReason, FailReason, NetEvent};
 
-use crate::support::{Node, config, expected, parts, table};
+use crate::support::{Node, Table, config, expected, parts, table};
 
 #[tokio::test]
 async fn two_nodes_link_when_one_knows_the_other() {
@@ -26,7 +26,7 @@ async fn a_bootstrap_address_needs_no_peer_name() {
     assert!(matches!(address.pop(), Some(Protocol::P2p(_))));
     let mut config = config("nameless", 2);
     config.bootstrap = vec![address];
-    let mut b = Node::with(config, Default::default()).await;
+    let mut b = Node::with(config, Table::new()).await;
     b.linked(a.peer()).await;
 }
 
@@ -78,7 +78,7 @@ async fn a_lost_bootstrap_is_dialled_again_when_it_is_back() {
     let peer = first.peer();
     first.net.shutdown().await;
     other.until(|e| matches!(e, NetEvent::LinkDown { .. }).then_some(())).await;
-    let first = Node::with(again, Default::default()).await;
+    let first = Node::with(again, Table::new()).await;
     assert_eq!(first.peer(), peer);
     other.linked(peer).await;
 }
@@ -112,7 +112,7 @@ async fn nodes_of_different_runs_do_not_link() {
     let mut a = Node::start("one run", 1, &[]).await;
     let mut other = config("another run", 2);
     other.bootstrap = vec![a.address.clone()];
-    let mut stranger = Node::with(other, Default::default()).await;
+    let mut stranger = Node::with(other, Table::new()).await;
     // The stranger's question waits for a link that does not come.
     let (_, result) = stranger.pull(a.peer(), b"anything", expected(&parts(1, 1, 8))).await;
     assert_eq!(result, Err(FailReason::Unreachable));
@@ -163,4 +163,23 @@ async fn a_hung_up_peer_is_told_of_and_left_alone() {
         _ => None,
     });
     assert_eq!(reason.await, DownReason::Closed);
+}
+
+#[tokio::test]
+async fn a_full_node_lets_newcomers_in_and_later_gives_up_its_oldest_guest() {
+    let mut full = config("full", 1);
+    full.links_max = 1;
+    let mut full = Node::with(full, Table::new()).await;
+    let mut first = Node::start("full", 2, &[&full]).await;
+    first.linked(full.peer()).await;
+    let mut second = Node::start("full", 3, &[&full]).await;
+    second.linked(full.peer()).await;
+    full.linked(second.peer()).await;
+    let down = full.until(|event| match event {
+        NetEvent::LinkDown { peer, reason } => Some((*peer, reason.clone())),
+        _ => None,
+    });
+    assert_eq!(down.await, (first.peer(), DownReason::Hangup));
+    // Whom it gave up has meanwhile found the other newcomer through it.
+    first.linked(second.peer()).await;
 }

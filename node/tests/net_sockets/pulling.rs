@@ -307,3 +307,25 @@ async fn tcp_is_preferred_where_a_peer_offers_both() {
     let address = asker.net.links().await[0].address.to_string();
     assert!(address.contains("/tcp/"), "{address}");
 }
+
+#[tokio::test]
+async fn a_holder_that_says_nothing_is_given_up_after_the_time_the_asker_set() {
+    // Its driver never answers.
+    let (silent, mut events) = start(config("silent", 1)).expect("it starts");
+    let address = match events.recv().await.expect("it runs") {
+        NetEvent::Listening { address } => address,
+        other => panic!("{other:?}"),
+    };
+    let mut asker = Node::start("silent", 2, &[]).await;
+    let peer = silent.peer();
+    asker.net.send(NetCommand::Dial { peer: Some(peer), addresses: vec![address] });
+    asker.linked(peer).await;
+    asker.net.send(NetCommand::Ask {
+        ask: AskId(77),
+        peer,
+        request: b"it".to_vec(),
+        parts: vec![PartSpec::at_most(1)],
+        first_byte_timeout: Duration::from_millis(300),
+    });
+    assert_eq!(asker.answer(AskId(77)).await.1, Err(FailReason::Timeout));
+}

@@ -6,7 +6,7 @@ use starling_node::net::error::NetError;
 use starling_node::net::event::NetEvent;
 use starling_node::net::start::start;
 
-use crate::support::{Node, config, quic};
+use crate::support::{Node, Table, config, quic};
 
 fn listening_on(address: &str) -> starling_node::net::config::NetConfig {
     let mut config = config("starting", 1);
@@ -54,7 +54,7 @@ fn outside_a_runtime_it_says_so() {
 async fn a_node_listens_on_tcp_and_quic_and_its_ports_are_free_after_shutdown() {
     let mut config = config("starting", 2);
     config.listen.push(quic());
-    let mut node = Node::with(config, Default::default()).await;
+    let mut node = Node::with(config, Table::new()).await;
     let first = node.address.to_string();
     let second = node.until(|event| match event {
         NetEvent::Listening { address } => Some(address.to_string()),

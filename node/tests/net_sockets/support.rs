@@ -100,7 +100,9 @@ impl Node {
         });
         match found.await {
             Ok(found) => found,
-            Err(_) => panic!("waited too long; last seen: {:#?}", &seen[seen.len().saturating_sub(12)..]),
+            Err(elapsed) => {
+                panic!("waited too long: {elapsed}; last seen: {:#?}", &seen[seen.len().saturating_sub(12)..])
+            }
         }
     }
 

@@ -25,7 +25,7 @@ use crate::net::translate::to_libp2p;
 /// A question to a peer.
 #[derive(Clone, Debug)]
 pub(in crate::net) struct Ask {
-    pub(in crate::net) ask: AskId,
+    pub(in crate::net) id: AskId,
     pub(in crate::net) peer: PeerId,
     pub(in crate::net) request: Vec<u8>,
     pub(in crate::net) parts: Vec<PartSpec>,
@@ -105,7 +105,7 @@ impl Client {
     /// Asks. The peer should be linked; if its link breaks meanwhile the question fails.
     pub(in crate::net) fn ask(&mut self, ask: Ask) {
         self.shared.counters.asks.add(1);
-        let name = ask.ask;
+        let name = ask.id;
         let shared = Arc::clone(&self.shared);
         let task = self.tasks.spawn(async move { shared.run(ask).await });
         // The same name again replaces the question under it.
@@ -121,9 +121,11 @@ impl Client {
         }
     }
 
-    /// The last link to a peer is gone: its streams are dead.
+    /// The last link to a peer is gone: its streams are dead, and questions that wait for one fail.
     pub(in crate::net) fn forget(&self, peer: &PeerId) {
-        self.shared.peers().remove(peer);
+        if let Some(gone) = self.shared.peers().remove(peer) {
+            gone.slots.close();
+        }
     }
 
     /// Drops the names of tasks that ended; answers questions whose task broke down, which is a mistake of ours.
@@ -131,7 +133,7 @@ impl Client {
         let mut broken = Vec::new();
         while let Some(ended) = self.tasks.try_join_next_with_id() {
             let (id, has_panicked) = match ended {
-                Ok((id, _)) => (id, false),
+                Ok((id, ())) => (id, false),
                 Err(error) => (error.id(), error.is_panic()),
             };
             let name = self.running.iter().find(|(_, task)| task.id() == id).map(|(name, _)| *name);
@@ -155,7 +157,7 @@ impl Shared {
     async fn run(&self, ask: Ask) {
         let mut received = 0;
         let event = match self.answer_of(&ask, &mut received).await {
-            Ok(()) => NetEvent::Done { ask: ask.ask, bytes: received },
+            Ok(()) => NetEvent::Done { ask: ask.id, bytes: received },
             Err(reason) => {
                 self.counters.asks_failed.add(1);
                 let kind = match reason {
@@ -167,7 +169,7 @@ impl Shared {
                     // A full queue means that offences enough are being told of.
                     let _ = self.reports.try_send(report);
                 }
-                NetEvent::Failed { ask: ask.ask, reason, received }
+                NetEvent::Failed { ask: ask.id, reason, received }
             }
         };
         // Nobody listens any more: the node is stopping.
@@ -189,8 +191,8 @@ impl Shared {
         for attempt in 0..ATTEMPTS_MAX {
             if attempt > 0 {
                 // A burst of streams is dropped at the other end; come back a little apart.
-                let spread = 1 + ask.ask.0 % 7;
-                tokio::time::sleep(Duration::from_millis(20 * spread << attempt)).await;
+                let spread = 1 + ask.id.0 % 7;
+                tokio::time::sleep(Duration::from_millis((20 * spread) << attempt)).await;
             }
             // The last try never relies on a kept stream.
             let kept = if attempt + 1 < ATTEMPTS_MAX { self.kept(&ask.peer) } else { None };
@@ -290,7 +292,7 @@ impl Shared {
                 return Err(Failed::Because(FailReason::Corrupt { index }));
             }
             *received += u64::from(size);
-            let part = NetEvent::Part { ask: ask.ask, index, bytes };
+            let part = NetEvent::Part { ask: ask.id, index, bytes };
             let is_heard = self.events.send(part).await.is_ok();
             drop(permit);
             if !is_heard {

@@ -146,7 +146,7 @@ impl AnswerFrame {
             Self::Parts(sizes) => {
                 body.push(STATUS_PARTS);
                 body.extend_from_slice(&(sizes.len() as u16).to_le_bytes());
-                sizes.iter().for_each(|size| body.extend_from_slice(&size.to_le_bytes()));
+                body.extend(sizes.iter().flat_map(|size| size.to_le_bytes()));
             }
             Self::Busy(retry_ms) => {
                 body.push(STATUS_BUSY);

@@ -57,10 +57,16 @@ impl Dialler {
             match peer.map(|peer| from_libp2p(&peer)) {
                 Some(Ok(peer)) => book.pin(peer, address, now),
                 Some(Err(error)) => {
-                    tracing::warn!(%address, %error, "a bootstrap address names no peer of ours")
+                    tracing::warn!(%address, %error, "a bootstrap address names no peer of ours");
                 }
                 None => {
-                    seeds.push(SeedAddress { address, peer: None, failures: 0, next: now, is_dialing: false })
+                    seeds.push(SeedAddress {
+                        address,
+                        peer: None,
+                        failures: 0,
+                        next: now,
+                        is_dialing: false,
+                    });
                 }
             }
         }
