@@ -129,7 +129,8 @@ fn two_manifests_for_one_step_convict_and_nothing_less_does() {
     let sealed = |samples: u64, step: u32, key: u8| {
         Manifest { samples, step: OuterStep(step), ..manifest() }.seal(&keys(key))
     };
-    let convicted = |a: Sealed, b: Sealed| protocol::wire::proof::convicted(&Proof::Manifests(a, b), &run_id());
+    let convicted =
+        |a: Sealed, b: Sealed| protocol::wire::proof::convicted(&Proof::Manifests(a, b), &run_id());
     assert_eq!(convicted(sealed(1, 3, 4), sealed(2, 3, 4)), Some(keys(4).peer()));
     assert_eq!(convicted(sealed(1, 3, 4), sealed(1, 3, 4)), None, "the same twice");
     assert_eq!(convicted(sealed(1, 3, 4), sealed(2, 4, 4)), None, "two steps");

@@ -5,12 +5,12 @@ use protocol::crypto::signed::{Domain, Signature};
 use protocol::id::{Hash, OuterStep, PeerId, RunId};
 use protocol::limits::{ADDRESS_BYTES_MAX, ADDRESSES_MAX, GOSSIP_BYTES_MAX, NAME_BYTES_MAX, STEPS_AHEAD_MAX};
 use protocol::time::UnixSeconds;
-use protocol::wire::proof::convicted;
 use protocol::wire::announce::{Announce, Card, Hello, Proof};
 use protocol::wire::choice::Stage;
 use protocol::wire::message::{Body, Message};
 use protocol::wire::offence::Offence;
 use protocol::wire::open::{Standing, open};
+use protocol::wire::proof::convicted;
 use protocol::wire::sealed::{CoSigned, Sealed};
 
 use crate::fixture::{
