@@ -209,17 +209,16 @@ async fn after_a_refused_frame_the_stream_goes_on() {
 async fn a_reset_in_the_middle_of_a_frame_is_discarded() {
     let node = target("reset").await;
     let mut stranger = Stranger::at(&node).await;
-    for cut in [1, 4, 5, 15] {
+    // The last is whole: its answer meets a stream that is gone.
+    let whole = request(1, b"it");
+    for cut in [1, 4, 5, 15, whole.len()] {
         let mut stream = stranger.open().await;
-        stream.write_all(&request(1, b"it")[..cut]).await.expect("open");
-        stream.flush().await.expect("open");
+        // The node may have dropped a stream that came right after another; that is a reset too, only earlier.
+        if stream.write_all(&whole[..cut]).await.is_ok() {
+            let _ = stream.flush().await;
+        }
         drop(stream);
     }
-    // And in the middle of an answer that nobody reads.
-    let mut stream = stranger.open().await;
-    stream.write_all(&request(1, b"it")).await.expect("open");
-    stream.flush().await.expect("open");
-    drop(stream);
     serves("reset", &node, 2).await;
 }
 
