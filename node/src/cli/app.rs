@@ -6,8 +6,8 @@ use clap::Parser;
 
 use crate::cli::output::{Format, Output};
 use crate::cli::{
-    bench, charter, charter_new, config_show, data, doctor, eval, init, key, peers, predict, run, status, testnet,
-    train,
+    bench, charter, charter_new, config_show, data, doctor, eval, init, key, peers, predict, run, status,
+    testnet, train,
 };
 
 /// Equal nodes train one model together: no server, signed updates, private data stays home.
@@ -76,6 +76,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
+    crate::testnet::launch::end_with_parent();
     let output = Output::new(app.format);
     let result = match &app.verb {
         Verb::Testnet(args) => testnet::run(args, &output),

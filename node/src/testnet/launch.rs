@@ -7,6 +7,23 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
+/// Variable that tells a child whose end is its own end too.
+pub const WITH_PARENT: &str = "STARLING_WITH_PARENT";
+/// Time between two looks at the parent.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// In a child of [`Process::start`]: ends this process when its parent is gone, however that ended.
+pub fn end_with_parent() {
+    let Some(parent) = std::env::var(WITH_PARENT).ok().and_then(|id| id.parse::<u32>().ok()) else { return };
+    std::thread::spawn(move || {
+        while std::os::unix::process::parent_id() == parent {
+            std::thread::sleep(LOOK_EVERY);
+        }
+        // As after kill -9: the last checkpoint stands.
+        std::process::exit(143);
+    });
+}
+
 /// A child process with its log.
 pub struct Process {
     /// Its name for people.
@@ -53,6 +70,7 @@ impl Process {
             .args(args)
             .env("RAYON_NUM_THREADS", threads.to_string())
             .env("NO_COLOR", "1")
+            .env(WITH_PARENT, std::process::id().to_string())
             .stdin(Stdio::null())
             .stdout(out)
             .stderr(err);
