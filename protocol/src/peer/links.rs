@@ -5,7 +5,8 @@ use crate::limits::{ADDRESSES_MAX, HELLO_EVERY};
 use crate::peer::event::Event;
 use crate::peer::machine::{About, Peer};
 use crate::peer::output::{Outbox, Output, Question};
-use crate::time::{Span, Time};
+use crate::roster::table::Entry;
+use crate::time::{Span, Time, UnixSeconds};
 use crate::wire::announce::Hello;
 use crate::wire::message::Body;
 use crate::wire::open::Standing;
@@ -24,6 +25,11 @@ impl Peer {
         out.emit(Event::LinkUp { peer });
         self.hello_at = self.hello_at.min(now + HELLO_SOON);
         self.ask_news(peer, now, out);
+    }
+
+    /// Linked peers that take part. A stranger may hold a link to read the charter; nobody waits for it.
+    pub(super) fn linked_members(&self, today: UnixSeconds) -> impl Iterator<Item = (&PeerId, &Entry)> {
+        self.table.linked().filter(move |(peer, _)| self.book.standing(peer, today) == Standing::Member)
     }
 
     pub(super) fn link_down(&mut self, peer: PeerId, now: Time, out: &mut Outbox) {

@@ -229,7 +229,7 @@ impl Peer {
             self.say_hello(now, out);
         }
         if matches!(self.phase, Phase::Idle) && !self.is_paused {
-            let linked = self.table.linked().count() as u32;
+            let linked = self.linked_members(self.today(now)).count() as u32;
             let waited = self.started.is_some_and(|t| now >= t + self.config.start_patience);
             if linked >= self.config.start_links || waited {
                 self.begin_step(now, out);
@@ -381,10 +381,12 @@ impl Peer {
 
     /// What the peer says of itself.
     pub fn status(&self) -> Status {
+        // A certificate that ran out since the start shows up at the next outer step, where membership counts.
+        let peers = self.linked_members(self.config.date.1).count() as u32;
         let state = match &self.phase {
             _ if self.is_paused => "paused",
             Phase::Idle => "waiting for peers",
-            Phase::Training { .. } if self.table.linked().count() == 0 => "0 peers: training alone, waiting",
+            Phase::Training { .. } if peers == 0 => "0 peers: training alone, waiting",
             Phase::Training { .. } if self.stage == Stage::Settle => "publishing",
             Phase::Training { .. } => "training",
             Phase::Waiting { .. } => "waiting for peers at earlier steps",
@@ -404,7 +406,7 @@ impl Peer {
             state,
             outer_step: self.step,
             outer_steps: self.book.charter().steps(),
-            peers: self.table.linked().count() as u32,
+            peers,
             score_last: self.score_last,
         }
     }

@@ -14,6 +14,7 @@ use crate::peer::input::{Evaluated, Mixed, Trained};
 use crate::peer::machine::{About, Peer, Phase};
 use crate::peer::output::{MixHow, MixOrder, Outbox, Output, Question, TrainOrder, shard_bytes};
 use crate::roster::sample::{Terms, candidates};
+use crate::roster::table::Entry;
 use crate::stage::plan::plan;
 use crate::time::{Span, Time};
 use crate::wire::announce::{Announce, Card};
@@ -46,7 +47,7 @@ impl Peer {
             self.finish(now, out);
             return;
         }
-        if self.table.linked().count() == 0 {
+        if self.linked_members(self.today(now)).next().is_none() {
             out.emit(Event::Alone { step });
         }
         self.phase = Phase::Training { step, done: None };
@@ -198,7 +199,7 @@ impl Peer {
     fn late(&self, step: OuterStep, now: Time) -> Vec<PeerId> {
         let today = self.today(now);
         let is_exact = self.book.charter().schedule.synchronous;
-        let is_late = |peer: &PeerId, e: &crate::roster::table::Entry| {
+        let is_late = |peer: &PeerId, e: &Entry| {
             let is_there = if is_exact {
                 e.announced_at(step).is_some()
             } else {
@@ -397,7 +398,8 @@ impl Peer {
         if self.is_drained || !matches!(self.phase, Phase::Through) {
             return;
         }
-        let all_through = self.table.linked().all(|(_, e)| e.stage == Stage::Done || e.has_left);
+        let is_through = |(_, e): (&PeerId, &Entry)| e.stage == Stage::Done || e.has_left;
+        let all_through = self.linked_members(self.today(now)).all(is_through);
         if all_through || self.linger_until.is_some_and(|t| now >= t) {
             self.is_drained = true;
             out.emit(Event::Drained);
