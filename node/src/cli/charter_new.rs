@@ -18,6 +18,7 @@ use crate::recipe::bundle::CHARTER;
 use crate::recipe::found::{FoundError, Founding, found};
 use crate::recipe::terms::{Recipe, Use};
 use crate::runtime::clock::today;
+use crate::trainer::translate::unreadable;
 
 /// Makes a charter and the folder that travels with it.
 #[derive(Clone, Debug, clap::Args)]
@@ -119,7 +120,7 @@ fn public_texts(args: &Args, recipe: &Recipe) -> Result<(LabelSet, Vec<String>),
     let sentences = match &args.corpus {
         Some(path) => {
             let parts = load_tagging_parts(path, &Schema::new(TaskKind::Tagging))
-                .map_err(|e| learner_error(e.into()))?;
+                .map_err(|e| learner_error(unreadable(e)))?;
             (parts.labels, parts.train)
         }
         None => {

@@ -14,7 +14,7 @@ use model::task::classify;
 
 use crate::trainer::model_card::{Facts, LINEAGE};
 use crate::trainer::score::Scored;
-use crate::trainer::translate::{TranslateError, labels, scored_tagging};
+use crate::trainer::translate::{TranslateError, labels, scored_tagging, unreadable};
 
 /// A model with everything it needs.
 pub struct Saved {
@@ -67,12 +67,12 @@ impl Saved {
         let tokens_max = self.facts.tokens_max as usize;
         match self.kind {
             TaskKind::Tagging => {
-                let parts = load_tagging_parts(data, &schema)?;
+                let parts = load_tagging_parts(data, &schema).map_err(unreadable)?;
                 let sentences = pick(parts.train, parts.dev, parts.test);
                 scored_tagging(sentences, &self.labels, &self.tokenizer, tokens_max)
             }
             TaskKind::Classify => {
-                let parts = load_text_parts(data, &schema)?;
+                let parts = load_text_parts(data, &schema).map_err(unreadable)?;
                 let texts = pick(parts.train, parts.dev, parts.test);
                 let truth = texts.iter().map(|t| t.label).collect();
                 let rows = classify::encode(&texts, &self.tokenizer, tokens_max)?;

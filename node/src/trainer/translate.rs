@@ -47,6 +47,9 @@ pub enum TranslateError {
     /// The model crate refused.
     #[error(transparent)]
     Model(#[from] model::error::Error),
+    /// The data cannot be read.
+    #[error("{0}; name a data file, or a folder with one named like train.conll")]
+    Data(model::error::Error),
     /// The charter names something unknown.
     #[error(
         "the charter's {field}: expected {expected}, found {found:?}; it may be meant for a newer version of this program"
@@ -77,7 +80,15 @@ pub enum TranslateError {
 impl TranslateError {
     /// Whether the data is at fault, not the settings.
     pub fn is_about_data(&self) -> bool {
-        matches!(self, Self::NoData(_) | Self::Model(model::error::Error::Data { .. }))
+        matches!(self, Self::NoData(_) | Self::Data(_) | Self::Model(model::error::Error::Data { .. }))
+    }
+}
+
+/// An error of reading data: a file that is not there is the data's fault, as a bad row is.
+pub fn unreadable(error: model::error::Error) -> TranslateError {
+    match error {
+        absent @ model::error::Error::Io { .. } => TranslateError::Data(absent),
+        other => TranslateError::Model(other),
     }
 }
 
@@ -181,7 +192,7 @@ pub fn open_learner(
     let schema = Schema::new(kind).with_labels(&labels);
     let (rows, scored) = match kind {
         TaskKind::Tagging => {
-            let parts = load_tagging_parts(data, &schema)?;
+            let parts = load_tagging_parts(data, &schema).map_err(unreadable)?;
             let rows = tagging::encode(&parts.train, &tokenizer, tokens_max)?;
             // What the node scores itself on while training: its own development part.
             let sentences = if parts.dev.is_empty() { parts.test } else { parts.dev };
@@ -189,7 +200,7 @@ pub fn open_learner(
             (rows, scored)
         }
         TaskKind::Classify => {
-            let parts = load_text_parts(data, &schema)?;
+            let parts = load_text_parts(data, &schema).map_err(unreadable)?;
             let rows = classify::encode(&parts.train, &tokenizer, tokens_max)?;
             let texts = if parts.dev.is_empty() { parts.test } else { parts.dev };
             let truth = texts.iter().map(|t| t.label).collect();
