@@ -186,7 +186,7 @@ impl Driver {
             NetEvent::Done { ask, .. } => self.answered(ask),
             NetEvent::Failed { ask, reason, .. } => self.failed(ask, reason),
             NetEvent::Offended { peer, .. } => {
-                self.feed(Input::Offended { peer, offence: Offence::Malformed })
+                self.feed(Input::Offended { peer, offence: Offence::Malformed });
             }
             NetEvent::PublishFailed { .. } => {}
         }

@@ -199,7 +199,7 @@ impl Driver {
                 tracing::info!(outer = step.0, loss, seconds, "trained");
             }
             Event::Evaluated { step, metric, score, .. } => {
-                tracing::info!(outer = step.0, metric, score, "evaluated")
+                tracing::info!(outer = step.0, metric, score, "evaluated");
             }
             Event::LinkUp { peer } => tracing::info!(peer = %peer.short(), "link up"),
             Event::LinkDown { peer } => tracing::info!(peer = %peer.short(), "link down"),
