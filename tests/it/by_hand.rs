@@ -20,6 +20,7 @@ fn three_nodes_started_by_hand_train_together_and_one_stopped_by_ctrl_c_goes_on_
     net.start_all(&[0, 1, 2]);
     let first = net.nodes[0].address();
     net.nodes[1].until_step(5);
+    net.nodes[1].until("links to both others", |node| (node.status()?["peers"].as_u64()? == 2).then_some(()));
     what_a_running_node_tells(&net);
 
     let asked = Instant::now();
@@ -81,7 +82,7 @@ pub(crate) fn everybody_ends_with_one_model(net: &mut Network) {
     net.check_records();
     let scores: Vec<f64> = (0..net.nodes.len()).map(|i| net.score(i)).collect();
     let spread = scores.iter().fold(0.0f64, |most, s| most.max((s - scores[0]).abs()));
-    assert!(spread <= 0.01, "the nodes hold one model: {scores:?}");
+    assert!(spread <= 0.01, "the nodes hold one model: {scores:?}\n{}", net.ends());
     assert!(scores[0] > 0.1, "it learned something: {scores:?}");
 }
 

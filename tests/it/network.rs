@@ -97,6 +97,31 @@ impl Network {
         ok(&["eval", "--model", path(&model), "--data", path(&self.test)])["score"].as_f64().expect("a score")
     }
 
+    /// How the last outer steps of every node went, to explain a failure.
+    pub(crate) fn ends(&self) -> String {
+        let shown = [
+            "mixed",
+            "pulled",
+            "pull_failed",
+            "stage",
+            "joined",
+            "link_up",
+            "link_down",
+            "offence",
+            "drained",
+        ];
+        let of = |node: &Node| {
+            let events: Vec<String> = node
+                .events()
+                .iter()
+                .filter(|e| shown.iter().any(|kind| e["event"] == *kind))
+                .map(ToString::to_string)
+                .collect();
+            events[events.len().saturating_sub(30)..].join("\n")
+        };
+        self.nodes.iter().map(of).collect::<Vec<_>>().join("\n\n")
+    }
+
     /// What must hold after any run in which no node lied.
     pub(crate) fn check_records(&self) {
         for node in &self.nodes {

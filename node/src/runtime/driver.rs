@@ -197,9 +197,10 @@ impl Driver {
             Ok(message) => self.feed(Input::Heard { gossip, message }),
             Err(offence) => {
                 self.judge_refused(gossip, offence);
-                // Blame the signer where there is one; whoever passed it on is judged by the transport.
+                // A signer is blamed only for what it signed: of all refusals this one alone comes after the signature.
+                // Whoever passed the message on is judged by the transport.
                 if let Ok(sealed) = protocol::codec::decode_control::<Sealed>(bytes)
-                    && matches!(offence, Offence::Meaningless | Offence::OverQuota)
+                    && offence == Offence::Meaningless
                 {
                     self.feed(Input::Offended { peer: sealed.signer, offence });
                 }
