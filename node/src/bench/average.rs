@@ -81,6 +81,8 @@ pub struct Average {
     pub bytes_sent_per_node: f64,
     /// Resident memory of a linked node whose vector has 1,000 elements, mean bytes.
     pub rss_idle_bytes: Option<f64>,
+    /// The same with shared pages divided by the number of processes that share them, as the scripts measure others.
+    pub pss_idle_bytes: Option<f64>,
     /// Largest resident memory of any node in any repetition, bytes.
     pub rss_peak_bytes: Option<u64>,
     /// Largest relative error of all.
@@ -95,7 +97,8 @@ pub struct Average {
 pub fn run(wish: &Wish, mut progress: impl FnMut(&str)) -> Result<Average, BenchError> {
     progress("a linked node without a vector");
     let idle = start(wish, IDLE_PARAMETERS)?;
-    let rss_idle_bytes = mean(idle.ready.iter().map(|usage| usage.rss_bytes.map(|b| b as f64)));
+    let rss_idle_bytes = mean(idle.ready.iter().map(|memory| memory.rss_bytes.map(|b| b as f64)));
+    let pss_idle_bytes = mean(idle.ready.iter().map(|memory| memory.pss_bytes.map(|b| b as f64)));
     drop(idle);
     let mut rounds = Vec::with_capacity(wish.repeat);
     for index in 0..wish.repeat {
@@ -116,6 +119,7 @@ pub fn run(wish: &Wish, mut progress: impl FnMut(&str)) -> Result<Average, Bench
         bytes_sent_per_node: rounds.iter().map(|r| r.bytes_sent_per_node).sum::<f64>()
             / rounds.len().max(1) as f64,
         rss_idle_bytes,
+        pss_idle_bytes,
         rss_peak_bytes: rounds.iter().filter_map(|r| r.rss_peak_bytes).max(),
         error_relative,
         is_exact_enough: error_relative < ERROR_MAX,
@@ -138,7 +142,7 @@ fn start(wish: &Wish, parameters: usize) -> Result<Fleet, BenchError> {
 
 fn round(wish: &Wish) -> Result<Round, BenchError> {
     let mut fleet = start(wish, wish.parameters)?;
-    let ready = mean(fleet.ready.iter().map(|usage| usage.rss_bytes.map(|b| b as f64)));
+    let ready = mean(fleet.ready.iter().map(|memory| memory.rss_bytes.map(|b| b as f64)));
     // Judging comes after the clock has stopped; the slowest node's `Mixed` is what counts.
     let (begun, heard) = fleet.go(|said| matches!(said, Said::Judged { .. }))?;
     let totals = fleet.totals()?;

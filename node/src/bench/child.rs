@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 use crate::bench::error::BenchError;
 use crate::bench::pictures::Pictures;
 use crate::bench::vectors;
-use crate::bench::words::{CHARTER_FILE, Order, Said, Task, Totals, WORK_FILE, Work};
+use crate::bench::words::{CHARTER_FILE, Memory, Order, Said, Task, Totals, WORK_FILE, Work};
 use crate::config::charter_file;
 use crate::net::command::NetCommand;
 use crate::net::config::NetConfig;
@@ -117,6 +117,13 @@ fn say(said: &Said) -> Result<(), BenchError> {
     written.map_err(|source| BenchError::Io { what: "write to", path: "standard output".into(), source })
 }
 
+fn memory() -> Memory {
+    let rollup = std::fs::read_to_string("/proc/self/smaps_rollup").unwrap_or_default();
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
+    let kibibytes: Option<u64> = line.and_then(|l| l.split_whitespace().next()).and_then(|n| n.parse().ok());
+    Memory { rss_bytes: Usage::of_self().rss_bytes, pss_bytes: kibibytes.map(|k| k.saturating_mul(1024)) }
+}
+
 /// Where the clock and the counters stood at `Go`.
 struct Begun {
     at: Instant,
@@ -139,7 +146,7 @@ impl Node {
         mut steering: Steering,
     ) -> Result<(), BenchError> {
         if self.others == 0 {
-            say(&Said::Ready(Usage::of_self()))?;
+            say(&Said::Ready(memory()))?;
         }
         loop {
             tokio::select! {
@@ -173,7 +180,7 @@ impl Node {
                     if !is_last {
                         return Ok(());
                     }
-                    Said::Ready(Usage::of_self())
+                    Said::Ready(memory())
                 }
                 Event::LinkDown { peer } => {
                     tracing::warn!(peer = %peer.short(), "a link is down");

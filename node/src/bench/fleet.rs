@@ -12,9 +12,8 @@ use protocol::crypto::keys::Keypair;
 use crate::bench::error::BenchError;
 use crate::bench::scratch::Scratch;
 use crate::bench::terms::{Shape, found};
-use crate::bench::words::{CHARTER_FILE, Order, Said, Task, Totals, WORK_FILE, Work};
+use crate::bench::words::{CHARTER_FILE, Memory, Order, Said, Task, Totals, WORK_FILE, Work};
 use crate::store::keys::Identity;
-use crate::telemetry::process::Usage;
 
 /// Longest time until every node is linked to every other.
 const READY_WITHIN: Duration = Duration::from_secs(120);
@@ -38,8 +37,8 @@ pub struct Heard {
 pub struct Fleet {
     nodes: Vec<Node>,
     heard: Receiver<(usize, Option<(Said, Instant)>)>,
-    /// Resident memory and the rest of every linked node.
-    pub ready: Vec<Usage>,
+    /// Memory of every node when it was linked to all others.
+    pub ready: Vec<Memory>,
     /// Removed after the nodes have ended: fields are dropped in order.
     _scratch: Scratch,
 }
@@ -82,10 +81,10 @@ impl Fleet {
         for index in 1..count {
             fleet.order(index, &Order::Dial(addresses[..index].to_vec()))?;
         }
-        let mut ready = vec![Usage::default(); count];
+        let mut ready = vec![Memory::default(); count];
         fleet.collect("ready", READY_WITHIN, |heard| match heard.said {
-            Said::Ready(usage) => {
-                ready[heard.node] = usage;
+            Said::Ready(memory) => {
+                ready[heard.node] = memory;
                 true
             }
             _ => false,

@@ -5,8 +5,6 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::telemetry::process::Usage;
-
 /// File in a node's folder that says what it is to do.
 pub const WORK_FILE: &str = "work.json";
 /// The charter, in the folder that holds the nodes' folders.
@@ -58,7 +56,7 @@ pub enum Said {
     /// It can be reached here.
     Listening(String),
     /// It is linked to all others.
-    Ready(Usage),
+    Ready(Memory),
     /// It has trained, at so many seconds after `Go`.
     Trained {
         /// Outer step.
@@ -99,6 +97,15 @@ pub enum Said {
     },
     /// Its totals since `Go`.
     Totals(Totals),
+}
+
+/// Memory of a node at one moment; `None` where the system does not tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Memory {
+    /// Resident, bytes.
+    pub rss_bytes: Option<u64>,
+    /// Resident with shared pages divided by the number of processes that share them, bytes.
+    pub pss_bytes: Option<u64>,
 }
 
 /// What a node used from `Go` to `Tell`.

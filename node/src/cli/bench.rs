@@ -119,7 +119,7 @@ fn write_average(found: &Average, to: &mut dyn std::io::Write) -> std::io::Resul
     table(to, &head, &rows)?;
     writeln!(
         to,
-        "\n{} nodes, {} elements, {}: {:.3} s, {:.1} MB a node on the wire, {} CPU s per GB and node, idle node {} MB",
+        "\n{} nodes, {} elements, {}: {:.3} s, {:.1} MB a node on the wire, {} CPU s per GB and node, idle node {} MB ({} MB with shared pages divided)",
         found.nodes,
         found.parameters,
         found.codec,
@@ -127,6 +127,7 @@ fn write_average(found: &Average, to: &mut dyn std::io::Write) -> std::io::Resul
         found.bytes_sent_per_node / 1e6,
         number(found.cpu_seconds_per_node_per_gb, 1.0),
         number(found.rss_idle_bytes, 1e6),
+        number(found.pss_idle_bytes, 1e6),
     )?;
     let verdict = if found.is_exact_enough { "below" } else { "NOT below" };
     writeln!(to, "relative error {:.1e}, {verdict} {:.0e}", found.error_relative, average::ERROR_MAX)

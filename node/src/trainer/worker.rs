@@ -223,8 +223,8 @@ impl Worker {
                 self.outer.rest();
             }
         }
+        // The working copy is read anew from the learner before it is used again.
         self.learner.write(&self.agreed)?;
-        self.working.copy_from_slice(&self.agreed);
         let mut weights: std::collections::BTreeMap<PeerId, f32> = std::collections::BTreeMap::new();
         let mut refused = Vec::new();
         let (mut square, mut count, mut own) = (0.0, 0usize, 0.0);
@@ -266,7 +266,11 @@ impl Worker {
             });
         }
         let shards = order.sources.par_iter().zip(states);
-        shards.map(|((_, sources), state)| mix_shard(sources, bytes, order.how, state)).collect()
+        shards
+            .map_init(Vec::new, |spare, ((_, sources), state)| {
+                mix_shard(sources, bytes, order.how, state, spare)
+            })
+            .collect()
     }
 
     fn evaluate(&mut self, step: OuterStep) -> Result<Option<Report>, LearnerError> {
