@@ -13,12 +13,13 @@ use crate::cli::output::{CliError, ExitCode, Output};
 use crate::recipe::terms::{Recipe, Use};
 use crate::store::status::{self, NodeStatus, STATUS_FILE};
 use crate::telemetry::progress::Progress;
-use crate::testnet::compare::{Job, consensus_relative, eval_job, read_evaluation, run_two, train_job};
-use crate::testnet::launch::{LaunchError, Process};
+use crate::testnet::compare::{consensus_relative, eval_job, read_evaluation, train_job};
+use crate::testnet::launch::{Job, LaunchError, Process, cores, run_all, threads_each};
 use crate::testnet::outcome::{NodeOutcome, Outcome, Series, staleness_p95};
 use crate::testnet::plan::{Plan, PlanError, Wish, prepare};
 use crate::testnet::watch::{WatchError, until_all_end, wait_for_address};
 use crate::testnet::{page, table};
+use crate::trainer::translate::Place;
 
 /// How long a node may take to listen.
 const LISTEN_LIMIT: Duration = Duration::from_secs(60);
@@ -47,6 +48,9 @@ pub struct Args {
     /// Where everything goes; runs/testnet-SEED unless given
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
+    /// Where nodes and comparisons compute: auto, cpu, cuda[:N] or metal
+    #[arg(long, default_value = "auto")]
+    device: String,
     /// Skip training alone and on pooled data
     #[arg(long)]
     no_compare: bool,
@@ -62,6 +66,11 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
         recipe.schedule.outer_steps = steps;
     }
     let dir = args.dir.clone().unwrap_or_else(|| PathBuf::from(format!("runs/testnet-{}", args.seed)));
+    // A device that is not there is told before anything is made.
+    let device: Result<DeviceChoice, _> = args.device.parse();
+    device
+        .and_then(DeviceChoice::open)
+        .map_err(|e| CliError::new(ExitCode::Usage, "no such device", e, ""))?;
     let dir = fresh(&dir)?;
     let nodes = args.nodes as usize;
     let wish = Wish {
@@ -75,17 +84,17 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
     let plan = prepare(&wish).map_err(plan_error)?;
     let terms = &plan.charter;
     eprintln!("data     {}", plan.data);
-    eprintln!("model    {}", model_words(&plan));
+    eprintln!("model    {}", model_words(&plan, &args.device));
     eprintln!("charter  {} (run {})", plan.bundle.display(), terms.run_id().short());
-    together(&plan)?;
+    together(&plan, &args.device)?;
     let mut jobs = Vec::new();
     if !args.no_compare {
-        jobs.extend(comparison_jobs(&plan));
+        jobs.extend(comparison_jobs(&plan, &args.device));
     }
     if !jobs.is_empty() {
         let mut progress = Progress::new("alone and pooled", jobs.len() as u64);
-        run_two(jobs, |ended| progress.set(ended as u64, "training under the same terms, for comparison"))
-            .map_err(launch_error)?;
+        let words = "training under the same terms, for comparison";
+        run_all(jobs, cores(), |ended| progress.set(ended as u64, words)).map_err(launch_error)?;
         progress.finish("comparison trained");
     }
     let scores = evaluate(&plan, !args.no_compare)?;
@@ -115,7 +124,8 @@ fn fresh(dir: &Path) -> Result<PathBuf, CliError> {
 }
 
 /// Starts every node, shows how far they are, waits until all are through.
-fn together(plan: &Plan) -> Result<(), CliError> {
+fn together(plan: &Plan, device: &str) -> Result<(), CliError> {
+    let threads = threads_each(cores(), plan.nodes.len());
     let mut running: Vec<(Process, PathBuf)> = Vec::new();
     let mut bootstrap: Option<String> = None;
     for node in &plan.nodes {
@@ -126,12 +136,14 @@ fn together(plan: &Plan) -> Result<(), CliError> {
             "--until-done".to_owned(),
             "--wait-links".to_owned(),
             (plan.nodes.len() - 1).to_string(),
+            "--device".to_owned(),
+            device.to_owned(),
         ];
         if let Some(address) = &bootstrap {
             args.extend(["--bootstrap".to_owned(), address.clone()]);
         }
         let mut process =
-            Process::start(&node.name, &args, 1, &node.dir.join("node.log")).map_err(launch_error)?;
+            Process::start(&node.name, &args, threads, &node.dir.join("node.log")).map_err(launch_error)?;
         if bootstrap.is_none() {
             bootstrap = Some(wait_for_address(&mut process, &node.dir, LISTEN_LIMIT).map_err(watch_error)?);
         }
@@ -141,14 +153,17 @@ fn together(plan: &Plan) -> Result<(), CliError> {
 }
 
 /// Every node alone with as many inner steps, and one model on all data with as many examples; the longest first.
-fn comparison_jobs(plan: &Plan) -> Vec<Job> {
+/// Half of the cores are for the pooled one, which has as much to do as all others together.
+fn comparison_jobs(plan: &Plan, device: &str) -> Vec<Job> {
+    let place = |processes| Place { device: device.to_owned(), threads: threads_each(cores(), processes) };
     let schedule = &plan.charter.schedule;
     let own = u64::from(schedule.outer_steps) * u64::from(schedule.inner_steps);
     let all = own * plan.nodes.len() as u64;
     let mut jobs =
-        vec![train_job("pooled", &plan.bundle, &plan.pooled, Some(all), &plan.dir.join("pooled/model"))];
+        vec![train_job("pooled", &plan.bundle, &plan.pooled, all, &place(2), &plan.dir.join("pooled/model"))];
+    let alone = place(2 * plan.nodes.len());
     for node in &plan.nodes {
-        jobs.push(train_job(&node.name, &plan.bundle, &node.data, Some(own), &node.dir.join("alone")));
+        jobs.push(train_job(&node.name, &plan.bundle, &node.data, own, &alone, &node.dir.join("alone")));
     }
     jobs
 }
@@ -178,8 +193,8 @@ fn evaluate(plan: &Plan, compared: bool) -> Result<Scores, CliError> {
         pooled = Some(add("pooled".to_owned(), plan.dir.join("pooled/model")));
     }
     let mut progress = Progress::new("evaluate", jobs.len() as u64);
-    run_two(jobs, |ended| progress.set(ended as u64, "every model on the same test file"))
-        .map_err(launch_error)?;
+    let words = "every model on the same test file";
+    run_all(jobs, cores(), |ended| progress.set(ended as u64, words)).map_err(launch_error)?;
     progress.finish("evaluated");
     let read =
         |out: &PathBuf| read_evaluation(out).map_err(|e| CliError::failed("an evaluation left no result", e));
@@ -231,7 +246,7 @@ fn gather(plan: &Plan, args: &Args, scores: &Scores, wall_s: f64) -> Result<Outc
         recipe: args.recipe.clone(),
         metric: plan.charter.task.metric.clone(),
         data: plan.data.clone(),
-        model: model_words(plan),
+        model: model_words(plan, &args.device),
         nodes,
         score_pooled: scores.pooled.as_ref().map(|e| e.score),
         consensus_distance_relative: consensus(plan)?,
@@ -289,12 +304,12 @@ fn save(plan: &Plan, outcome: &Outcome) -> Result<(), CliError> {
     Ok(())
 }
 
-fn model_words(plan: &Plan) -> String {
+fn model_words(plan: &Plan, device: &str) -> String {
     let arch: BTreeMap<String, serde_json::Value> =
         serde_json::from_str(&plan.charter.model.architecture).unwrap_or_default();
     let number = |key: &str| arch.get(key).and_then(serde_json::Value::as_u64).unwrap_or(0);
     format!(
-        "{} {}x{}, {:.1} M parameters, device cpu",
+        "{} {}x{}, {:.1} M parameters, device {device}",
         arch.get("kind").and_then(|k| k.as_str()).unwrap_or("model"),
         number("num_hidden_layers"),
         number("hidden_size"),

@@ -1,17 +1,15 @@
 //! What cooperation brought: the same terms alone and with pooled data, and every model on the same test file.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use model::eval::report::Report;
 
-use crate::testnet::launch::{LaunchError, run_all};
-
-/// A job for [`run_all`]: a name, the arguments, the log.
-pub type Job = (String, Vec<String>, PathBuf);
+use crate::testnet::launch::Job;
+use crate::trainer::translate::Place;
 
 /// Trains on this data under the charter's terms; the model goes to `out`.
-pub fn train_job(name: &str, bundle: &Path, data: &Path, steps: Option<u64>, out: &Path) -> Job {
-    let mut args = vec![
+pub fn train_job(name: &str, bundle: &Path, data: &Path, steps: u64, place: &Place, out: &Path) -> Job {
+    let args = vec![
         "train".to_owned(),
         "--charter".to_owned(),
         bundle.display().to_string(),
@@ -19,11 +17,12 @@ pub fn train_job(name: &str, bundle: &Path, data: &Path, steps: Option<u64>, out
         data.display().to_string(),
         "--out".to_owned(),
         out.display().to_string(),
+        "--steps".to_owned(),
+        steps.to_string(),
+        "--device".to_owned(),
+        place.device.clone(),
     ];
-    if let Some(steps) = steps {
-        args.extend(["--steps".to_owned(), steps.to_string()]);
-    }
-    (name.to_owned(), args, out.with_extension("log"))
+    Job { name: name.to_owned(), args, log: out.with_extension("log"), threads: place.threads }
 }
 
 /// Scores a model on the test file; the result goes to `out`.
@@ -37,7 +36,8 @@ pub fn eval_job(name: &str, model: &Path, test: &Path, out: &Path) -> Job {
         "--data",
         &test.display().to_string(),
     ];
-    (name.to_owned(), args.iter().map(ToString::to_string).collect(), out.to_owned())
+    let args = args.iter().map(ToString::to_string).collect();
+    Job { name: name.to_owned(), args, log: out.to_owned(), threads: 1 }
 }
 
 /// Reads what an evaluation job printed.
@@ -50,11 +50,6 @@ pub fn read_evaluation(out: &Path) -> Result<Report, String> {
     let value: serde_json::Value =
         serde_json::from_str(line).map_err(|e| format!("{}: {e}", out.display()))?;
     serde_json::from_value(value["data"].clone()).map_err(|e| format!("{}: {e}", out.display()))
-}
-
-/// Runs jobs two at a time with one thread each: as many as a small machine has cores.
-pub fn run_two(jobs: Vec<Job>, tick: impl FnMut(usize)) -> Result<(), LaunchError> {
-    run_all(jobs, 2, 1, tick)
 }
 
 /// Relative consensus distance of several models: root mean square distance from their mean over its norm.

@@ -136,28 +136,49 @@ pub fn tail(log: &Path) -> String {
     lines[lines.len().saturating_sub(12)..].join("\n")
 }
 
-/// Runs jobs, a few at a time, in order; `tick` is called about four times a second with the number that ended.
-pub fn run_all(
-    jobs: Vec<(String, Vec<String>, PathBuf)>,
-    at_once: usize,
-    threads: usize,
-    mut tick: impl FnMut(usize),
-) -> Result<(), LaunchError> {
+/// A child that runs to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// Its name for people.
+    pub name: String,
+    /// The arguments of this program.
+    pub args: Vec<String>,
+    /// Where its output goes.
+    pub log: PathBuf,
+    /// Threads it computes with, 1 or more.
+    pub threads: usize,
+}
+
+/// Processor cores this process may use.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Threads for each of `processes` that compute at the same time, at least one.
+pub fn threads_each(cores: usize, processes: usize) -> usize {
+    (cores / processes.max(1)).max(1)
+}
+
+/// Runs jobs in order, as many at a time as `cores` bears; `tick` is called about four times a second with the number
+/// that ended.
+pub fn run_all(jobs: Vec<Job>, cores: usize, mut tick: impl FnMut(usize)) -> Result<(), LaunchError> {
     let total = jobs.len();
-    let mut waiting = jobs.into_iter();
-    let mut running: Vec<Process> = Vec::new();
+    let mut waiting = jobs.into_iter().peekable();
+    let mut running: Vec<(Process, usize)> = Vec::new();
     let mut ended = 0;
     while ended < total {
-        while running.len() < at_once {
-            let Some((name, args, log)) = waiting.next() else { break };
-            running.push(Process::start(&name, &args, threads, &log)?);
+        loop {
+            let busy: usize = running.iter().map(|(_, threads)| threads).sum();
+            let fits = |job: &Job| running.is_empty() || busy + job.threads <= cores;
+            let Some(job) = waiting.next_if(fits) else { break };
+            running.push((Process::start(&job.name, &job.args, job.threads, &job.log)?, job.threads));
         }
         let mut still = Vec::new();
-        for mut process in running {
+        for (mut process, threads) in running {
             if process.has_ended()? {
                 ended += 1;
             } else {
-                still.push(process);
+                still.push((process, threads));
             }
         }
         running = still;
@@ -165,4 +186,16 @@ pub fn run_all(
         std::thread::sleep(Duration::from_millis(250));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processes_share_the_cores_and_none_is_left_without() {
+        assert_eq!(threads_each(16, 5), 3);
+        assert_eq!(threads_each(2, 5), 1);
+        assert_eq!(threads_each(2, 0), 2);
+    }
 }
