@@ -59,6 +59,16 @@ impl Spans {
         &self.rows[..self.sequences()]
     }
 
+    /// Rows of each sequence.
+    pub fn lengths(&self) -> impl Iterator<Item = usize> + '_ {
+        self.rows.windows(2).map(|pair| pair[1] - pair[0])
+    }
+
+    /// The first probability of a sequence.
+    pub fn first_probability(&self, sequence: usize) -> usize {
+        self.probabilities[sequence]
+    }
+
     /// First row, length and first probability of one sequence and head.
     fn span(&self, sequence: usize, head: usize) -> (usize, usize, usize) {
         let start = self.rows[sequence];

@@ -69,6 +69,21 @@ pub fn product(dst: &mut [f32], into: Into, scale: f32, lhs: View<'_>, rhs: View
     unsafe { call(dst.as_mut_ptr(), row_stride, into, scale, lhs, rhs, parallelism(lhs, rhs)) }
 }
 
+/// Like [`product`], on the calling thread, into rows `row_stride` elements apart.
+pub fn product_strided(
+    dst: &mut [f32],
+    row_stride: usize,
+    into: Into,
+    scale: f32,
+    lhs: View<'_>,
+    rhs: View<'_>,
+) {
+    assert!(rhs.columns <= row_stride, "rows of a matrix product overlap");
+    check(dst.len(), row_stride, lhs, rhs);
+    // SAFETY: `check` compared the destination's reach with its slice; `dst` is borrowed mutably.
+    unsafe { call(dst.as_mut_ptr(), row_stride, into, scale, lhs, rhs, Parallelism::None) }
+}
+
 /// Like [`product`], on the calling thread, into a matrix whose rows are `row_stride` elements apart.
 ///
 /// # Safety

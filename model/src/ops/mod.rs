@@ -12,12 +12,17 @@
 
 pub mod activation;
 pub mod attention;
+pub mod bag;
+pub mod causal;
 pub mod dropout;
 pub mod embedding;
+pub mod gated;
 pub mod gemm;
 pub mod linear;
 pub mod loss;
 pub mod norm;
 pub mod optimizer;
+pub mod rms;
+pub mod rope;
 pub mod simd;
 pub mod vector;
