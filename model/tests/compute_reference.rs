@@ -2,8 +2,15 @@
 
 use candle_core::Device;
 use model::arch::config::{ArchConfig, EncoderConfig, Head, MlpConfig};
+use model::arch::decoder_config::DecoderConfig;
+use model::arch::graph_config::GraphConfig;
 use model::arch::input::Input;
+use model::arch::neighbourhood::Neighbourhood;
+use model::data::batch::NodeBatch;
+use model::data::graph::Graph;
+use model::data::neighbourhoods::Surroundings;
 use model::ops::activation::Activation;
+use model::ops::bag::Lists;
 use model::seed::Seed;
 use model::train::composed::ComposedEngine;
 use model::train::engine::Engine;
@@ -183,6 +190,108 @@ fn both_engines_follow_every_optimizer_alike() {
     }
 }
 
+fn decoder(tied: bool) -> ArchConfig {
+    ArchConfig::Decoder(DecoderConfig {
+        vocab_size: 50,
+        hidden_size: 24,
+        num_hidden_layers: 2,
+        num_attention_heads: 4,
+        num_key_value_heads: 2,
+        intermediate_size: 40,
+        max_position_embeddings: 16,
+        rms_norm_eps: 1e-6,
+        rope_theta: 100.0,
+        tie_word_embeddings: tied,
+    })
+}
+
+/// The next token behind each of the batch's tokens.
+fn next_tokens() -> Vec<i32> {
+    (0..37).map(|k| if k % 5 == 2 { -100 } else { k * 7 % 50 }).collect()
+}
+
+#[test]
+fn language_gradients_agree_with_automatic_differentiation() {
+    let ids = tokens();
+    let input = Input::Tokens { ids: &ids, lengths: &LENGTHS, width: 16 };
+    for tied in [false, true] {
+        compare(&decoder(tied), Head::Language { labels: 50 }, input, &next_tokens());
+    }
+}
+
+const FEATURES: usize = 30;
+
+fn graph(dropout: f64, num_layers: usize) -> ArchConfig {
+    ArchConfig::Graph(GraphConfig { features: FEATURES, hidden_size: 12, num_layers, fan_out: 3, dropout })
+}
+
+/// Ten nodes of a made-up graph with what lies around them.
+fn nodes(num_layers: usize) -> NodeBatch {
+    let features: Vec<Vec<u32>> = (0..40_u32)
+        .map(|node| (0..node % 4).map(|k| (node * 7 + k * 11) % FEATURES as u32).collect())
+        .collect();
+    let edges: Vec<(u32, u32, u16)> = (0..90_u32).map(|k| ((k * 13) % 38, (k * 29 + 5) % 38, 0)).collect(); // nodes 38 and 39 know nobody
+    let made = Graph::new(FEATURES, &features, vec![0; 40], vec!["edge".into()], edges).unwrap();
+    let chosen: Vec<u32> = (30..40).collect();
+    Surroundings::new(made, num_layers, 3).of(&chosen, Some(&Seed::from_u64(3)))
+}
+
+fn of_nodes(nodes: &NodeBatch) -> Input<'_> {
+    Input::Nodes(Neighbourhood {
+        hops: &nodes.hops,
+        neighbours: Lists { starts: &nodes.neighbour_starts, entries: &nodes.neighbours },
+        features: Lists { starts: &nodes.feature_starts, entries: &nodes.features },
+    })
+}
+
+const NODE_CLASSES: [i32; 10] = [0, 3, 1, -100, 2, 0, 1, 3, 2, 1];
+
+#[test]
+fn gradients_of_graph_networks_agree_with_automatic_differentiation() {
+    for num_layers in 1..=3 {
+        for dropout in [0.0, 0.4] {
+            let batch = nodes(num_layers);
+            let head = Head::Classification { labels: 4 };
+            compare(&graph(dropout, num_layers), head, of_nodes(&batch), &NODE_CLASSES);
+        }
+    }
+}
+
+/// Whether an architecture trains as a whole: a tensor without a gradient would silently stay as it is.
+fn every_tensor_gets_a_gradient(arch: &ArchConfig, head: Head, input: Input<'_>, targets: &[i32]) {
+    let mut engine = ExplicitEngine::new(arch, &head).unwrap();
+    let flat = weights(&engine, &Seed::from_u64(5));
+    engine.write(&flat).unwrap();
+    engine.gradient(input, targets, &Seed::from_u64(6)).unwrap();
+    let mut gradient = vec![0.0; flat.len()];
+    engine.read_gradient(&mut gradient).unwrap();
+    for slot in engine.slots().by_name() {
+        let own = &gradient[slot.flat..slot.flat + slot.range.len()];
+        assert!(own.iter().all(|value| value.is_finite()), "{}", slot.name);
+        // The true gradient of attention keys' bias is 0: it adds the same to all scores of a query.
+        let is_zero = own.iter().all(|value| *value == 0.0) && !slot.name.ends_with("self.key.bias");
+        assert!(!is_zero, "no gradient reached {}", slot.name);
+    }
+}
+
+#[test]
+fn every_tensor_of_every_architecture_gets_a_gradient() {
+    let ids = tokens();
+    let text = Input::Tokens { ids: &ids, lengths: &LENGTHS, width: 16 };
+    let bert = encoder(0.1, Activation::Gelu);
+    every_tensor_gets_a_gradient(&bert, Head::Tagging { labels: 6 }, text, &tags());
+    every_tensor_gets_a_gradient(&bert, Head::Classification { labels: 3 }, text, &[0, 2, -100, 1, 1]);
+    for tied in [false, true] {
+        every_tensor_gets_a_gradient(&decoder(tied), Head::Language { labels: 50 }, text, &next_tokens());
+    }
+    let batch = nodes(3);
+    let classes = Head::Classification { labels: 4 };
+    every_tensor_gets_a_gradient(&graph(0.2, 3), classes, of_nodes(&batch), &NODE_CLASSES);
+    let values: Vec<f32> = (0..120).map(|k| ((k * 37) % 101) as f32 / 50.0 - 1.0).collect();
+    let mlp = ArchConfig::Mlp(MlpConfig { layers: vec![12, 8, 4] });
+    every_tensor_gets_a_gradient(&mlp, classes, Input::Dense { values: &values, width: 12 }, &NODE_CLASSES);
+}
+
 /// The slope of the loss along a direction, by central differences, against the gradient of the explicit engine.
 fn check_slope(arch: &ArchConfig, head: Head, input: Input<'_>, targets: &[i32]) {
     let seed = Seed::from_u64(21);
@@ -225,6 +334,14 @@ fn gradients_of_whole_networks_agree_with_differences_of_the_loss() {
         let arch = encoder(dropout, Activation::Gelu);
         check_slope(&arch, Head::Tagging { labels: 6 }, input, &tags());
         check_slope(&arch, Head::Classification { labels: 3 }, input, &[0, 2, -100, 1, 1]);
+    }
+    for num_layers in 1..=3 {
+        let batch = nodes(num_layers);
+        let head = Head::Classification { labels: 4 };
+        check_slope(&graph(0.3, num_layers), head, of_nodes(&batch), &NODE_CLASSES);
+    }
+    for tied in [false, true] {
+        check_slope(&decoder(tied), Head::Language { labels: 50 }, input, &next_tokens());
     }
     let values: Vec<f32> = (0..50 * 12).map(|k| ((k * 37) % 101) as f32 / 50.0 - 1.0).collect();
     let targets: Vec<i32> = (0..50).map(|k| k * 3 % 5).collect();

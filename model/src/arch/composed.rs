@@ -4,22 +4,19 @@
 //! candle's own automatic differentiation, which makes it both the CUDA and Metal path and the reference for tests.
 //! Every operation used here has a backward pass; candle's fused normalisation and softmax have none.
 
-use std::collections::BTreeMap;
-
 use candle_core::{D, Device, Result, Tensor};
 use candle_nn::ops::{log_softmax, softmax};
 
 use crate::arch::config::{ArchConfig, EncoderConfig, Head, MlpConfig};
 use crate::arch::input::{Input, Packed};
 use crate::arch::masks::{Site, StepDropout};
+use crate::arch::weights::{Weights, get};
+use crate::arch::{composed_decoder, composed_graph};
 use crate::error::Error;
 use crate::ops::activation::Activation;
 use crate::ops::dropout::Dropout;
 use crate::ops::loss::{CrossEntropy, IGNORE};
 use crate::seed::Seed;
-
-/// Parameter tensors by name.
-pub type Weights = BTreeMap<String, Tensor>;
 
 /// `logits (outputs, labels)`; an output is a token before padding when tagging, else a row.
 pub fn logits(
@@ -34,10 +31,7 @@ pub fn logits(
         (ArchConfig::Encoder(config), Input::Tokens { ids, lengths, width }) => {
             let mut packed = Packed::default();
             packed.set(ids, lengths, width, config.vocab_size, config.max_position_embeddings)?;
-            let step = match (Dropout::new(config.dropout), training) {
-                (Some(dropout), Some(seed)) => Some(StepDropout { dropout, seed: *seed }),
-                _ => None,
-            };
+            let step = step_dropout(config.dropout, training);
             let pass = Pass { config, weights, device, lengths, width, step };
             pass.encoder(head, ids).map_err(Error::tensor("forward pass of an encoder"))
         }
@@ -48,13 +42,24 @@ pub fn logits(
             }
             mlp(config, weights, values, device).map_err(Error::tensor("forward pass of an mlp"))
         }
-        (ArchConfig::Encoder(_), Input::Dense { .. }) => {
-            Err(Error::shape("input of an encoder", "tokens", "features"))
+        (ArchConfig::Decoder(config), Input::Tokens { ids, lengths, width }) => {
+            let mut packed = Packed::default();
+            packed.set(ids, lengths, width, config.vocab_size, config.max_position_embeddings)?;
+            let pass = composed_decoder::Pass { config, weights, device, lengths, width };
+            pass.logits(ids).map_err(Error::tensor("forward pass of a decoder"))
         }
-        (ArchConfig::Mlp(_), Input::Tokens { .. }) => {
-            Err(Error::shape("input of an mlp", "features", "tokens"))
+        (ArchConfig::Graph(config), Input::Nodes(batch)) => {
+            batch.check(config.num_layers, config.features)?;
+            let step = step_dropout(config.dropout, training);
+            composed_graph::logits(config, weights, batch, step, device)
+                .map_err(Error::tensor("forward pass of a graph network"))
         }
+        (arch, input) => Err(Error::shape("input of the model", arch.reads(), input.kind())),
     }
+}
+
+fn step_dropout(probability: f64, training: Option<&Seed>) -> Option<StepDropout> {
+    Some(StepDropout { dropout: Dropout::new(probability)?, seed: *training? })
 }
 
 /// The mean cross-entropy over counted targets as a scalar tensor, and how many counted; `None` if none does.
@@ -103,7 +108,7 @@ impl Pass<'_> {
             x = self.block(&x, layer, &mask)?;
         }
         let mut read = match head {
-            Head::Tagging { .. } => x.index_select(&self.token_rows()?, 0)?,
+            Head::Tagging { .. } | Head::Language { .. } => x.index_select(&self.token_rows()?, 0)?,
             Head::Classification { .. } => {
                 let firsts: Vec<u32> = (0..self.lengths.len()).map(|row| (row * self.width) as u32).collect();
                 let firsts = Tensor::new(firsts, self.device)?;
@@ -258,8 +263,4 @@ fn mlp(config: &MlpConfig, weights: &Weights, values: &[f32], device: &Device) -
 fn linear(weights: &Weights, x: &Tensor, name: &str) -> Result<Tensor> {
     let weight = get(weights, &format!("{name}.weight"))?;
     x.matmul(&weight.t()?)?.broadcast_add(get(weights, &format!("{name}.bias"))?)
-}
-
-fn get<'a>(weights: &'a Weights, name: &str) -> Result<&'a Tensor> {
-    weights.get(name).ok_or_else(|| candle_core::Error::Msg(format!("no parameter tensor named {name}")))
 }

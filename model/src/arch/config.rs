@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::arch::decoder_config::DecoderConfig;
+use crate::arch::graph_config::GraphConfig;
 use crate::error::{Error, Result};
 use crate::ops::activation::Activation;
 
@@ -16,6 +18,10 @@ pub enum ArchConfig {
     Encoder(EncoderConfig),
     /// Linear layers with ReLU between them.
     Mlp(MlpConfig),
+    /// A Llama-compatible transformer decoder.
+    Decoder(DecoderConfig),
+    /// GraphSAGE over nodes with lists of features.
+    Graph(GraphConfig),
 }
 
 /// Sizes of a BERT-compatible encoder; the names are those of a Hugging Face `config.json`.
@@ -71,14 +77,24 @@ pub enum Head {
         /// Labels.
         labels: usize,
     },
+    /// The next token behind every token.
+    Language {
+        /// Tokens of the vocabulary.
+        labels: usize,
+    },
 }
 
 impl Head {
     /// Labels of one output.
     pub fn labels(&self) -> usize {
         match self {
-            Self::Tagging { labels } | Self::Classification { labels } => *labels,
+            Self::Tagging { labels } | Self::Classification { labels } | Self::Language { labels } => *labels,
         }
+    }
+
+    /// Whether there is an output for every token, not one for a row.
+    pub fn is_per_token(&self) -> bool {
+        matches!(self, Self::Tagging { .. } | Self::Language { .. })
     }
 }
 
@@ -103,8 +119,21 @@ impl ArchConfig {
     pub fn validate(&self, head: &Head) -> Result<()> {
         bounded("head.labels", head.labels(), 1, 1 << 20)?;
         match self {
-            Self::Encoder(config) => config.validate(),
+            Self::Encoder(config) => config.validate(head),
             Self::Mlp(config) => config.validate(head),
+            Self::Decoder(config) => validate_decoder(config, head),
+            Self::Graph(config) => validate_graph(config, head),
+        }
+    }
+}
+
+impl ArchConfig {
+    /// What it reads, for a message.
+    pub fn reads(&self) -> &'static str {
+        match self {
+            Self::Encoder(_) | Self::Decoder(_) => "tokens",
+            Self::Mlp(_) => "features",
+            Self::Graph(_) => "nodes of a graph",
         }
     }
 }
@@ -138,7 +167,13 @@ impl EncoderConfig {
         }
     }
 
-    fn validate(&self) -> Result<()> {
+    fn validate(&self, head: &Head) -> Result<()> {
+        if let Head::Language { .. } = head {
+            return Err(Error::config(
+                "head",
+                "expected tagging or classification for an encoder, found language: use a decoder",
+            ));
+        }
         bounded("vocab_size", self.vocab_size, 1, 4 << 20)?;
         bounded("hidden_size", self.hidden_size, 1, 1 << 14)?;
         bounded("num_hidden_layers", self.num_hidden_layers, 1, 256)?;
@@ -184,11 +219,43 @@ impl MlpConfig {
                 "layers",
                 format!("expected {labels} outputs, one per label, found {outputs}"),
             )),
-            Head::Tagging { .. } => Err(Error::config(
+            Head::Tagging { .. } | Head::Language { .. } => Err(Error::config(
                 "head",
-                "expected classification for an mlp, found tagging: use an encoder to tag tokens",
+                "expected classification for an mlp, found a label per token: use an encoder or a decoder",
             )),
         }
+    }
+}
+
+fn validate_decoder(config: &DecoderConfig, head: &Head) -> Result<()> {
+    bounded("vocab_size", config.vocab_size, 1, 4 << 20)?;
+    bounded("hidden_size", config.hidden_size, 2, 1 << 14)?;
+    bounded("num_hidden_layers", config.num_hidden_layers, 1, 256)?;
+    bounded("num_attention_heads", config.num_attention_heads, 1, 256)?;
+    bounded("intermediate_size", config.intermediate_size, 1, 1 << 16)?;
+    bounded("max_position_embeddings", config.max_position_embeddings, 1, 1 << 20)?;
+    config.validate()?;
+    limited(config.matrices())?;
+    match head {
+        Head::Language { labels } if *labels == config.vocab_size => Ok(()),
+        Head::Language { labels } => Err(Error::config(
+            "head.labels",
+            format!("expected the vocabulary's {} tokens, found {labels}", config.vocab_size),
+        )),
+        _ => Err(Error::config("head", "expected language for a decoder, found another: use an encoder")),
+    }
+}
+
+fn validate_graph(config: &GraphConfig, head: &Head) -> Result<()> {
+    bounded("features", config.features, 1, 1 << 24)?;
+    bounded("hidden_size", config.hidden_size, 1, 1 << 14)?;
+    bounded("num_layers", config.num_layers, 1, 8)?;
+    bounded("fan_out", config.fan_out, 1, 10_000)?;
+    config.validate()?;
+    limited(config.matrices())?;
+    match head {
+        Head::Classification { .. } => Ok(()),
+        _ => Err(Error::config("head", "expected classification for a graph, found a label per token")),
     }
 }
 

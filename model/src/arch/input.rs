@@ -1,5 +1,6 @@
 //! What a network reads, checked.
 
+use crate::arch::neighbourhood::Neighbourhood;
 use crate::error::{Error, Result};
 
 /// A batch's inputs, borrowed.
@@ -21,6 +22,19 @@ pub enum Input<'a> {
         /// Features per row.
         width: usize,
     },
+    /// Nodes of a graph with their surroundings.
+    Nodes(Neighbourhood<'a>),
+}
+
+impl Input<'_> {
+    /// What it is, for a message.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Tokens { .. } => "tokens",
+            Self::Dense { .. } => "features",
+            Self::Nodes(_) => "nodes of a graph",
+        }
+    }
 }
 
 /// The tokens of a batch without padding, one behind the other; buffers are kept between steps.

@@ -9,13 +9,23 @@
 //! nothing about it. Do not use them here.
 
 pub mod block;
+pub mod cache;
 pub mod composed;
+mod composed_decoder;
+mod composed_graph;
 pub mod config;
+pub mod decoder;
+pub mod decoder_block;
+pub mod decoder_config;
 pub mod embed;
 pub mod encoder;
+pub mod graph;
+pub mod graph_config;
 pub mod head;
 pub mod input;
 pub mod masks;
 pub mod mlp;
+pub mod neighbourhood;
 pub mod network;
 pub mod slot;
+pub mod weights;

@@ -1,7 +1,10 @@
 //! One explicit network of any architecture.
 
+use crate::arch::cache::Cache;
 use crate::arch::config::{ArchConfig, Head};
+use crate::arch::decoder::Decoder;
 use crate::arch::encoder::Encoder;
+use crate::arch::graph::GraphSage;
 use crate::arch::input::Input;
 use crate::arch::mlp::Mlp;
 use crate::arch::slot::Slots;
@@ -15,6 +18,10 @@ pub enum Network {
     Encoder(Box<Encoder>),
     /// A multilayer perceptron.
     Mlp(Mlp),
+    /// A transformer decoder.
+    Decoder(Box<Decoder>),
+    /// A graph network.
+    Graph(Box<GraphSage>),
 }
 
 impl Network {
@@ -25,6 +32,10 @@ impl Network {
         let network = match arch {
             ArchConfig::Encoder(config) => Self::Encoder(Box::new(Encoder::new(config, head, &mut slots))),
             ArchConfig::Mlp(config) => Self::Mlp(Mlp::new(config, &mut slots)),
+            ArchConfig::Graph(config) => {
+                Self::Graph(Box::new(GraphSage::new(config, head.labels(), &mut slots)))
+            }
+            ArchConfig::Decoder(config) => Self::Decoder(Box::new(Decoder::new(config, &mut slots))),
         };
         slots.seal();
         Ok((network, slots))
@@ -50,12 +61,41 @@ impl Network {
                 network.forward(weights, values, width, logits)?;
                 Ok(network.outputs())
             }
-            (Self::Encoder(_), Input::Dense { .. }) => {
-                Err(Error::shape("input of an encoder", "tokens", "features"))
+            (Self::Decoder(network), Input::Tokens { ids, lengths, width }) => {
+                network.forward(weights, ids, lengths, width, training.is_some(), logits)?;
+                Ok(network.outputs())
             }
-            (Self::Mlp(_), Input::Tokens { .. }) => {
-                Err(Error::shape("input of an mlp", "features", "tokens"))
+            (Self::Graph(network), Input::Nodes(batch)) => {
+                network.forward(weights, batch, training, logits)?;
+                Ok(network.outputs())
             }
+            (network, input) => Err(Error::shape("input of the model", network.reads(), input.kind())),
+        }
+    }
+
+    /// What it reads, for a message.
+    fn reads(&self) -> &'static str {
+        match self {
+            Self::Encoder(_) | Self::Decoder(_) => "tokens",
+            Self::Mlp(_) => "features",
+            Self::Graph(_) => "nodes of a graph",
+        }
+    }
+
+    /// Reads new tokens behind those of the cache and writes the logits behind the last; decoders only.
+    pub fn extend(
+        &mut self,
+        weights: &[f32],
+        ids: &[u32],
+        cache: &mut Cache,
+        logits: &mut Vec<f32>,
+    ) -> Result<()> {
+        match self {
+            Self::Decoder(network) => network.extend(weights, ids, cache, logits),
+            Self::Encoder(_) | Self::Mlp(_) | Self::Graph(_) => Err(Error::config(
+                "arch",
+                "expected a decoder to continue a text, found another architecture",
+            )),
         }
     }
 
@@ -65,6 +105,8 @@ impl Network {
         match self {
             Self::Encoder(network) => network.backward(weights, gradient, dlogits),
             Self::Mlp(network) => network.backward(weights, gradient, dlogits),
+            Self::Decoder(network) => network.backward(weights, gradient, dlogits),
+            Self::Graph(network) => network.backward(weights, gradient, dlogits),
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::arch::config::{ArchConfig, EncoderConfig, Head, MlpConfig};
 use crate::arch::slot::Slots;
 use crate::error::{Error, Result};
 use crate::params::checkpoint::{self, Checkpoint, Found};
+use crate::params::llama;
 use crate::params::names::{candidates, is_head};
 
 /// Longest `config.json` accepted, bytes.
@@ -17,7 +18,10 @@ const CONFIG_BYTES_MAX: u64 = 4 << 20;
 /// The `model_type` of our multilayer perceptron, which Hugging Face does not know.
 const MLP: &str = "starling-mlp";
 
-/// The architecture of a folder: BERT, or our own perceptron.
+/// The `model_type` of our graph network, likewise.
+const GRAPH: &str = "starling-graph";
+
+/// The architecture of a folder: BERT, Llama, or our own perceptron.
 pub fn read_arch(dir: &Path) -> Result<ArchConfig> {
     let (path, config) = read_config(dir)?;
     let refuse = |reason: String| Error::Checkpoint { file: path.display().to_string(), reason };
@@ -28,8 +32,16 @@ pub fn read_arch(dir: &Path) -> Result<ArchConfig> {
                 serde_json::from_value(layers).map_err(|error| refuse(format!("`layers`: {error}")))?;
             Ok(ArchConfig::Mlp(MlpConfig { layers }))
         }
+        Some(GRAPH) => {
+            let sizes = config.get("sizes").cloned().unwrap_or(Value::Null);
+            let sizes = serde_json::from_value(sizes).map_err(|error| refuse(format!("`sizes`: {error}")))?;
+            Ok(ArchConfig::Graph(sizes))
+        }
+        Some("llama") => Ok(ArchConfig::Decoder(llama::read(&config).map_err(refuse)?)),
         Some("bert") => Ok(ArchConfig::Encoder(encoder(&config).map_err(refuse)?)),
-        Some(other) => Err(refuse(format!("expected model_type `bert` or `{MLP}`, found `{other}`"))),
+        Some(other) => {
+            Err(refuse(format!("expected model_type `bert`, `llama`, `{MLP}` or `{GRAPH}`, found `{other}`")))
+        }
         None => Err(refuse("expected the key `model_type`, found none".into())),
     }
 }
@@ -38,9 +50,22 @@ pub fn read_arch(dir: &Path) -> Result<ArchConfig> {
 pub fn read_head(dir: &Path) -> Result<Head> {
     let (path, config) = read_config(dir)?;
     let refuse = |reason: &str| Error::Checkpoint { file: path.display().to_string(), reason: reason.into() };
-    if let ArchConfig::Mlp(mlp) = read_arch(dir)? {
-        let labels = mlp.layers.last().copied().ok_or_else(|| refuse("`layers` is empty"))?;
-        return Ok(Head::Classification { labels });
+    match read_arch(dir)? {
+        ArchConfig::Mlp(mlp) => {
+            let labels = mlp.layers.last().copied().ok_or_else(|| refuse("`layers` is empty"))?;
+            return Ok(Head::Classification { labels });
+        }
+        ArchConfig::Graph(graph) => {
+            let name = format!("layers.{:02}.bias", graph.num_layers.saturating_sub(1));
+            return match Checkpoint::open(&weights(dir)?)?.entry(&[name]) {
+                Some((_, entry)) if entry.shape.len() == 1 => {
+                    Ok(Head::Classification { labels: entry.shape[0] as usize })
+                }
+                _ => Err(refuse("the checkpoint has no bias of the last layer")),
+            };
+        }
+        ArchConfig::Decoder(decoder) => return Ok(Head::Language { labels: decoder.vocab_size }),
+        ArchConfig::Encoder(_) => {}
     }
     let architecture = config.get("architectures").and_then(|list| list.get(0)).and_then(Value::as_str);
     let checkpoint = Checkpoint::open(&weights(dir)?)?;
@@ -123,10 +148,12 @@ pub fn write(
 fn describe(arch: &ArchConfig, head: &Head) -> Map<String, Value> {
     let value = match arch {
         ArchConfig::Mlp(config) => json!({ "model_type": MLP, "layers": config.layers }),
+        ArchConfig::Graph(config) => json!({ "model_type": GRAPH, "sizes": config }),
+        ArchConfig::Decoder(config) => llama::describe(config),
         ArchConfig::Encoder(config) => json!({
             "model_type": "bert",
             "architectures": [match head {
-                Head::Tagging { .. } => "BertForTokenClassification",
+                Head::Tagging { .. } | Head::Language { .. } => "BertForTokenClassification",
                 Head::Classification { .. } => "BertForSequenceClassification",
             }],
             "vocab_size": config.vocab_size,

@@ -6,4 +6,5 @@
 pub mod checkpoint;
 pub mod folder;
 pub mod header;
+mod llama;
 pub mod names;

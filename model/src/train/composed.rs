@@ -6,11 +6,12 @@
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor, Var};
 
-use crate::arch::composed::{Weights, cross_entropy, logits, loss_value};
+use crate::arch::composed::{cross_entropy, logits, loss_value};
 use crate::arch::config::{ArchConfig, Head};
 use crate::arch::input::Input;
 use crate::arch::network::Network;
 use crate::arch::slot::Slots;
+use crate::arch::weights::Weights;
 use crate::error::{Error, Result};
 use crate::ops::loss::CrossEntropy;
 use crate::seed::Seed;
