@@ -21,6 +21,23 @@ pub enum Inputs {
         /// Features, `(rows, width)`.
         values: Vec<f32>,
     },
+    /// Nodes of a graph with their surroundings; the nodes asked for come first.
+    Nodes(NodeBatch),
+}
+
+/// The part of a graph that a batch of nodes depends on, with its own numbering.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct NodeBatch {
+    /// Nodes within 0, 1, 2, ... hops, rising; the last is the number of all.
+    pub hops: Vec<u32>,
+    /// Where the neighbours of each node but those of the last hop begin, one more than such nodes.
+    pub neighbour_starts: Vec<u32>,
+    /// Neighbours, in the batch's numbers.
+    pub neighbours: Vec<u32>,
+    /// Where the features of each node begin, one more than nodes.
+    pub feature_starts: Vec<u32>,
+    /// Features.
+    pub features: Vec<u32>,
 }
 
 /// What the model should say.

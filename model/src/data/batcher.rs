@@ -87,7 +87,9 @@ impl Batcher {
 
     /// The next batch.
     pub fn next_batch(&mut self) -> Batch {
-        let batch = self.dataset.batch(&self.plan[self.position.index as usize]);
+        let Position { epoch, index } = self.position;
+        let seed = self.seed.fork("neighbours").fork_index(epoch).fork_index(index);
+        let batch = self.dataset.sampled(&self.plan[index as usize], &seed);
         self.position.index += 1;
         if self.position.index as usize == self.plan.len() {
             self.position = Position { epoch: self.position.epoch + 1, index: 0 };
@@ -150,7 +152,7 @@ mod tests {
     fn rows_of(batch: &Batch) -> Vec<u32> {
         match &batch.inputs {
             Inputs::Tokens { ids, .. } => ids.chunks(batch.width).map(|row| row[0]).collect(),
-            Inputs::Dense { .. } => Vec::new(),
+            Inputs::Dense { .. } | Inputs::Nodes(_) => Vec::new(),
         }
     }
 

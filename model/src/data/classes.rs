@@ -37,7 +37,16 @@ pub fn number(
     mut report: DataReport,
 ) -> Result<(Vec<LabelledText>, LabelSet, DataReport)> {
     let mut good: Vec<Row> = Vec::with_capacity(rows.len());
-    for row in rows {
+    for mut row in rows {
+        if !schema.class_names.is_empty() {
+            match name_of(&row.label, &schema.class_names) {
+                Ok(name) => row.label = name,
+                Err(reason) => {
+                    report.skip(row.line, reason);
+                    continue;
+                }
+            }
+        }
         match fault(&row) {
             Some(reason) => report.skip(row.line, reason),
             None => good.push(row),
@@ -66,6 +75,19 @@ pub fn number(
     }
     report.settle(schema.bad_share_max);
     Ok((examples, labels, report))
+}
+
+/// The name of a numbered class; a class that is already named stays.
+fn name_of(label: &str, names: &[String]) -> Result<String, String> {
+    if names.iter().any(|name| name == label) {
+        return Ok(label.to_owned());
+    }
+    label
+        .parse::<usize>()
+        .ok()
+        .and_then(|number| names.get(number))
+        .cloned()
+        .ok_or_else(|| format!("expected a class from 0 to {}, found `{}`", names.len() - 1, shown(label)))
 }
 
 fn fault(row: &Row) -> Option<String> {

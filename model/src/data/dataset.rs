@@ -3,8 +3,12 @@
 //! All rows lie in one vector, because a training set of many small vectors wastes memory and cache. The dataset knows
 //! no tokenizer and no task: whoever encodes has already turned words into ids and labels into targets.
 
+use std::sync::Arc;
+
 use crate::data::batch::{Batch, IGNORE, Inputs, Targets};
+use crate::data::neighbourhoods::Surroundings;
 use crate::error::{Error, Result};
+use crate::seed::Seed;
 
 /// What rows are made of.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,6 +17,8 @@ enum Rows {
     Tokens { ids: Vec<u32>, starts: Vec<usize>, pad: u32 },
     /// Features, `(rows, width)`.
     Dense { values: Vec<f32>, width: usize },
+    /// Nodes of a graph, each with what lies around it.
+    Nodes { surroundings: Arc<Surroundings>, nodes: Vec<u32> },
 }
 
 /// What rows are labelled with.
@@ -76,6 +82,19 @@ impl Dataset {
         Ok(Self { rows: Rows::Dense { values, width }, labels: Labels::Classes(classes) })
     }
 
+    /// Nodes of a graph with a class each, which the graph knows.
+    ///
+    /// # Errors
+    /// A node is not in the graph.
+    pub fn nodes(surroundings: Arc<Surroundings>, nodes: Vec<u32>) -> Result<Self> {
+        let all = surroundings.graph().len();
+        if let Some(wrong) = nodes.iter().find(|node| **node as usize >= all) {
+            return Err(Error::shape("node", format!("below {all}"), wrong));
+        }
+        let classes = nodes.iter().map(|node| surroundings.graph().labels[*node as usize]).collect();
+        Ok(Self { rows: Rows::Nodes { surroundings, nodes }, labels: Labels::Classes(classes) })
+    }
+
     /// Adds a token row with one tag per token ([`IGNORE`] where none counts).
     ///
     /// # Errors
@@ -119,6 +138,7 @@ impl Dataset {
         match &self.rows {
             Rows::Tokens { starts, .. } => starts.len() - 1,
             Rows::Dense { values, width } => values.len() / width,
+            Rows::Nodes { nodes, .. } => nodes.len(),
         }
     }
 
@@ -132,6 +152,7 @@ impl Dataset {
         match &self.rows {
             Rows::Tokens { starts, .. } => starts[row + 1] - starts[row],
             Rows::Dense { width, .. } => *width,
+            Rows::Nodes { .. } => 1,
         }
     }
 
@@ -145,8 +166,18 @@ impl Dataset {
 
     /// Puts rows together, in the given order, padded on the right to the longest.
     ///
-    /// Panics when a row number is not below [`Dataset::len`]: the caller made it up.
+    /// Nodes come with all their neighbours. Panics when a row number is not below [`Dataset::len`]: the caller made it
+    /// up.
     pub fn batch(&self, chosen: &[usize]) -> Batch {
+        self.draw(chosen, None)
+    }
+
+    /// The same to train on: nodes come with some of their neighbours, drawn by the seed.
+    pub fn sampled(&self, chosen: &[usize], seed: &Seed) -> Batch {
+        self.draw(chosen, Some(seed))
+    }
+
+    fn draw(&self, chosen: &[usize], seed: Option<&Seed>) -> Batch {
         let rows = chosen.len();
         let width = chosen.iter().map(|row| self.width(*row)).max().unwrap_or(0);
         let inputs = match &self.rows {
@@ -166,6 +197,10 @@ impl Dataset {
                     out.extend_from_slice(&values[row * width..(row + 1) * width]);
                 }
                 Inputs::Dense { values: out }
+            }
+            Rows::Nodes { surroundings, nodes } => {
+                let chosen: Vec<u32> = chosen.iter().map(|row| nodes[*row]).collect();
+                Inputs::Nodes(surroundings.of(&chosen, seed))
             }
         };
         let targets = match (&self.labels, &self.rows) {

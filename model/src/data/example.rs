@@ -25,3 +25,12 @@ pub struct LabelledText {
     /// The value of the group column, where one is named (for splits and fairness).
     pub group: Option<String>,
 }
+
+/// A piece of plain text for a language model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Passage {
+    /// The text, with its line breaks.
+    pub text: String,
+    /// The subject, where the generator states one.
+    pub topic: Option<String>,
+}

@@ -1,6 +1,7 @@
 //! JSON lines: one object per line.
 //!
-//! For classification `{"text": ..., "label": ...}` (keys from the schema), for tagging `{"tokens": [...], "tags":
+//! For classification `{"text": ..., "label": ...}` (keys from the schema; a text under `group` is the group unless the
+//! schema names another key), for tagging `{"tokens": [...], "tags":
 //! [...]}` or a text with positions of entities. Strict: rubbish after the object, doubled keys, a half last line or a number out of range make a bad row.
 
 use std::io::BufRead;
@@ -35,7 +36,10 @@ pub fn read_texts<R: BufRead>(
             line,
             text: scalar(object, &text_key)?,
             label: scalar(object, &label_key)?,
-            group: group_key.as_ref().map(|key| scalar(object, key)).transpose()?,
+            group: match &group_key {
+                Some(key) => Some(scalar(object, key)?),
+                None => object.member("group").and_then(Json::text).map(str::to_owned),
+            },
         });
         Ok(())
     })?;

@@ -7,11 +7,13 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::data::example::{LabelledText, TaggedSentence};
-use crate::data::labels::LabelSet;
+use crate::data::example::{LabelledText, Passage, TaggedSentence};
+use crate::data::labels::{LABELS_MAX, LabelSet};
+use crate::data::parts::Parts;
 use crate::data::report::DataReport;
 use crate::data::schema::{Schema, TaskKind};
-use crate::data::{conll, delimited, jsonl, source};
+use crate::data::source::Line;
+use crate::data::{conll, delimited, intents, jsonl, plain, source};
 use crate::error::{Error, Result};
 
 /// What a file gave.
@@ -67,6 +69,10 @@ impl DataFiles {
     }
 }
 
+/// The only label of a language model: its outputs are the tokens of the tokenizer.
+pub const NEXT_TOKEN: &str = "next token";
+/// File of a folder that names its numbered classes.
+const CLASS_NAMES: &str = "class.txt";
 /// Most entries of a folder that are looked at.
 pub const FOLDER_ENTRIES_MAX: usize = 10_000;
 
@@ -195,28 +201,6 @@ pub fn load_texts(path: &Path, schema: &Schema) -> Result<Loaded<LabelledText>> 
     examine_texts(path, schema)?.accepted()
 }
 
-/// The parts of a task, read with one list of labels.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Parts<T> {
-    /// To train on; empty when there is no such file.
-    pub train: Vec<T>,
-    /// To choose settings by.
-    pub dev: Vec<T>,
-    /// To report a score on.
-    pub test: Vec<T>,
-    /// The labels of all parts.
-    pub labels: LabelSet,
-    /// One report per file.
-    pub reports: Vec<DataReport>,
-}
-
-impl<T> Parts<T> {
-    /// The examples a score is computed on: the test part if there is one, else the development part.
-    pub fn score(&self) -> &[T] {
-        if self.test.is_empty() { &self.dev } else { &self.test }
-    }
-}
-
 /// Reads the tagging files of a file or folder; labels the schema does not state come from the first part with rows.
 pub fn load_tagging_parts(path: &Path, schema: &Schema) -> Result<Parts<TaggedSentence>> {
     load_parts(path, schema, load_tagging, |sentence| &sentence.tokens)
@@ -224,8 +208,51 @@ pub fn load_tagging_parts(path: &Path, schema: &Schema) -> Result<Parts<TaggedSe
 
 /// Reads the classification files of a file or folder; labels the schema does not state come from the first part with
 /// rows.
+///
+/// Reads CLINC150's layout too, and takes the names of numbered classes from a `class.txt` in the folder.
 pub fn load_text_parts(path: &Path, schema: &Schema) -> Result<Parts<LabelledText>> {
-    load_parts(path, schema, load_texts, |example| &example.text)
+    expect_task(schema, TaskKind::Classify)?;
+    if let Some(file) = intents::find(path) {
+        return intents::read(&file, schema);
+    }
+    let mut schema = schema.clone();
+    let names = path.join(CLASS_NAMES);
+    if schema.class_names.is_empty() && names.is_file() {
+        schema.class_names = class_names(&names)?;
+    }
+    load_parts(path, &schema, load_texts, |example| &example.text)
+}
+
+/// Reads the text files of a file or folder.
+pub fn load_plain_parts(path: &Path, schema: &Schema) -> Result<Parts<Passage>> {
+    expect_task(schema, TaskKind::Language)?;
+    let labels = LabelSet::classes([NEXT_TOKEN])?;
+    load_parts(
+        path,
+        schema,
+        |file, schema| {
+            let (examples, report) = plain::load(file, schema)?;
+            Ok(Loaded { examples, labels: labels.clone(), report })
+        },
+        |passage| &passage.text,
+    )
+}
+
+/// A name a line, in the order of their numbers.
+fn class_names(file: &Path) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    let mut lines = source::open(file)?;
+    while let Some(line) = lines.next_line()? {
+        match line {
+            Line::Text(_, text) if text.trim().is_empty() => {}
+            Line::Text(_, text) if names.len() < LABELS_MAX => names.push(text.trim().to_owned()),
+            Line::Text(number, _) => {
+                return Err(Error::line(file, number, format!("expected at most {LABELS_MAX} classes")));
+            }
+            Line::Bad(number, reason) => return Err(Error::line(file, number, reason)),
+        }
+    }
+    Ok(names)
 }
 
 fn load_parts<T, K: Ord>(
@@ -327,6 +354,18 @@ mod tests {
         let parts = load_tagging_parts(folder.path(), &schema).unwrap();
         assert_eq!((parts.train.len(), parts.dev.len(), parts.score().len()), (2, 0, 3));
         assert_eq!(parts.labels.names(), ["O", "B-X", "I-X"]);
+    }
+
+    #[test]
+    fn numbered_classes_are_named_by_the_folder() {
+        let folder = folder(&[("dev.txt", "a\t0\nb\t1\nc\tred\n"), ("class.txt", "red\nblue\n")]);
+        let schema = Schema { bad_share_max: 1.0, ..Schema::new(TaskKind::Classify) };
+        let parts = load_text_parts(folder.path(), &schema).unwrap();
+        assert_eq!(parts.labels.names(), ["blue", "red"]);
+        assert_eq!(parts.dev.iter().map(|t| t.label).collect::<Vec<_>>(), [1, 0, 1]);
+        std::fs::write(folder.path().join("dev.txt"), "a\t2\nb\t1\n").unwrap();
+        let report = &load_text_parts(folder.path(), &schema).unwrap().reports[0];
+        assert!(report.bad[0].reason.contains("from 0 to 1"), "{report}");
     }
 
     #[test]

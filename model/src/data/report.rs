@@ -81,12 +81,7 @@ impl DataReport {
 
     /// Adds the warnings that follow from the counts and decides whether the file is refused.
     pub fn settle(&mut self, bad_share_max: f64) {
-        self.bad.sort_by_key(|row| row.line);
-        if self.rows == 0 {
-            self.warn("no rows: the file is empty or holds only a header");
-        } else if self.good == 0 {
-            self.warn("no usable row");
-        }
+        self.settle_plain(bad_share_max);
         if self.repaired > 0 {
             self.warn(format!(
                 "{} tags continued no entity and were read as beginnings; check the scheme",
@@ -99,6 +94,16 @@ impl DataReport {
         }
         if self.good > 0 && self.labels.is_empty() {
             self.warn("no entity occurs: a model learns nothing from that");
+        }
+    }
+
+    /// The same for a file without labels.
+    pub fn settle_plain(&mut self, bad_share_max: f64) {
+        self.bad.sort_by_key(|row| row.line);
+        if self.rows == 0 {
+            self.warn("no rows: the file is empty or holds only a header");
+        } else if self.good == 0 {
+            self.warn("no usable row");
         }
         let share = if self.rows == 0 { 0.0 } else { self.bad_rows as f64 / self.rows as f64 };
         if share > bad_share_max {

@@ -19,6 +19,40 @@ pub enum TaskKind {
     Tagging,
     /// A class per text.
     Classify,
+    /// The next token of plain text.
+    Language,
+    /// A class per node of a graph.
+    Nodes,
+}
+
+impl TaskKind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Tagging, Self::Classify, Self::Language, Self::Nodes];
+
+    /// The name a charter and a model folder have for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tagging => "tagging",
+            Self::Classify => "classify",
+            Self::Language => "language",
+            Self::Nodes => "nodes",
+        }
+    }
+
+    /// The task of a name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// Whether examples are text and need a tokenizer.
+    pub fn is_text(self) -> bool {
+        self != Self::Nodes
+    }
+
+    /// All names, for a message.
+    pub fn names() -> String {
+        Self::ALL.map(Self::name).join(", ")
+    }
 }
 
 /// Where a column is.
@@ -43,6 +77,9 @@ pub struct Schema {
     /// Columns by what they hold: `token` and `tag`, or `text`, `label` and `group`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub columns: BTreeMap<String, Column>,
+    /// Names of classes that the files number from 0; a `class.txt` in a folder states them too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub class_names: Vec<String>,
     /// The tag scheme of the files; detected when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheme: Option<Scheme>,
@@ -65,6 +102,7 @@ impl Schema {
             task,
             labels: Vec::new(),
             columns: BTreeMap::new(),
+            class_names: Vec::new(),
             scheme: None,
             bad_share_max: BAD_SHARE_MAX_DEFAULT,
         }
@@ -87,6 +125,7 @@ impl Schema {
         let roles: &[&str] = match self.task {
             TaskKind::Tagging => &["token", "tag"],
             TaskKind::Classify => &["text", "label", "group"],
+            TaskKind::Language | TaskKind::Nodes => &[],
         };
         for (role, column) in &self.columns {
             if !roles.contains(&role.as_str()) {
@@ -112,7 +151,9 @@ impl Schema {
         }
         match self.task {
             TaskKind::Tagging => LabelSet::stated_for_tagging(&self.labels).map(Some),
-            TaskKind::Classify => LabelSet::classes(self.labels.iter().cloned()).map(Some),
+            TaskKind::Classify | TaskKind::Language | TaskKind::Nodes => {
+                LabelSet::classes(self.labels.iter().cloned()).map(Some)
+            }
         }
     }
 }

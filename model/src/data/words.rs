@@ -69,7 +69,7 @@ fn cut(text: &str, run: Range<usize>, found: &mut Vec<Range<usize>>) {
 }
 
 /// Chinese letters, which are written without spaces between words.
-fn is_ideograph(letter: char) -> bool {
+pub fn is_ideograph(letter: char) -> bool {
     matches!(letter, '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}')
 }
 

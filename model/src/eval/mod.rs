@@ -4,5 +4,7 @@
 //! that a number printed here can be put beside a number from a paper.
 
 pub mod classify;
+pub mod language;
 pub mod report;
+pub mod separation;
 pub mod tagging;

@@ -7,6 +7,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::eval::separation::OutOfScope;
+
 /// True, predicted and rightly predicted items of one label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Counts {
@@ -57,6 +59,17 @@ pub struct LabelScore {
     pub score: Score,
 }
 
+/// How well a language model foresees a text.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct LanguageScore {
+    /// `exp` of the mean surprise of a token: as undecided as among so many equal tokens.
+    pub perplexity: f64,
+    /// Surprise per byte of text, bits; does not depend on the tokenizer.
+    pub bits_per_byte: f64,
+    /// Tokens predicted.
+    pub tokens: u64,
+}
+
 /// The outcome of an evaluation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
@@ -75,8 +88,14 @@ pub struct Report {
     pub weighted: Score,
     /// Share of words, or of texts, with the right label.
     pub accuracy: f64,
-    /// Sentences or texts evaluated.
+    /// Sentences, texts or rows evaluated.
     pub samples: u64,
+    /// Of a language model only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<LanguageScore>,
+    /// Where the data has texts that belong to no class.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub out_of_scope: Option<OutOfScope>,
 }
 
 impl Report {
@@ -106,6 +125,8 @@ impl Report {
             micro,
             accuracy,
             samples,
+            language: None,
+            out_of_scope: None,
         }
     }
 
@@ -131,6 +152,12 @@ fn average(labels: &[LabelScore], weight: impl Fn(&Score) -> f64) -> Score {
 
 impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(language) = &self.language {
+            writeln!(out, "       perplexity  {:>9.3}", language.perplexity)?;
+            writeln!(out, "    bits per byte  {:>9.4}", language.bits_per_byte)?;
+            writeln!(out, "next token right  {:>10.4}", self.accuracy)?;
+            return writeln!(out, "           tokens  {:>9}", language.tokens);
+        }
         let longest = self.per_label.iter().map(|entry| entry.label.chars().count()).max().unwrap_or(0);
         let width = longest.max("weighted avg".len());
         writeln!(
@@ -158,6 +185,14 @@ impl fmt::Display for Report {
             )?,
         }
         row(out, "macro avg", &self.macro_average)?;
-        row(out, "weighted avg", &self.weighted)
+        row(out, "weighted avg", &self.weighted)?;
+        if let Some(found) = &self.out_of_scope {
+            writeln!(
+                out,
+                "\n{} texts of no class: AUC {:.4}, {:.4} refused when one in twenty others is",
+                found.texts, found.auc, found.refused_at_five_percent
+            )?;
+        }
+        Ok(())
     }
 }

@@ -3,6 +3,7 @@
 //! A task asks whatever gives logits (a training session, an ensemble, a test) through one trait, so that it needs to
 //! know none of them.
 
+use crate::arch::cache::Cache;
 use crate::data::batch::Batch;
 use crate::error::{Error, Result};
 
@@ -13,6 +14,15 @@ pub trait Logits {
 
     /// The logits of a batch: `(rows, width, labels)` for a task with a label per token, else `(rows, labels)`.
     fn logits(&mut self, batch: &Batch) -> Result<Vec<f32>>;
+}
+
+/// Continues a text.
+pub trait Continues {
+    /// The longest text it reads, tokens.
+    fn tokens_max(&self) -> usize;
+
+    /// Reads new tokens behind those of the cache; answers the logits `(vocabulary)` behind the last.
+    fn extend(&mut self, ids: &[u32], cache: &mut Cache) -> Result<Vec<f32>>;
 }
 
 /// A label and its probability.

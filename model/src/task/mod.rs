@@ -4,5 +4,6 @@
 //! texts. It does not know how the logits are made.
 
 pub mod classify;
+pub mod language;
 pub mod logits;
 pub mod tagging;

@@ -3,6 +3,8 @@
 //! Words and names are made up or generic; no real person occurs. The tasks are made so that a model must learn from
 //! context and from parts of words, and so that nodes with different subjects know different things.
 
+pub mod chinese;
+pub mod community;
 pub mod names;
 pub mod newswire;
 pub mod requests;

@@ -7,6 +7,8 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 
+use crate::data::words::is_ideograph;
+
 /// What was learned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pieces {
@@ -83,7 +85,12 @@ impl Learner {
         kept.truncate(how.letters_max);
         let mut tokens: Vec<String> = kept
             .iter()
-            .flat_map(|(letter, _)| [letter.to_string(), format!("{}{letter}", how.prefix)])
+            .flat_map(|(letter, _)| {
+                // Chinese letters are cut apart before: one of them never goes on a word.
+                let inside = (!is_ideograph(*letter)).then(|| format!("{}{letter}", how.prefix));
+                [Some(letter.to_string()), inside]
+            })
+            .flatten()
             .collect();
         tokens.sort();
         tokens.dedup();

@@ -226,6 +226,14 @@ impl Tokenizer {
         self.finish(encoding, None, words)
     }
 
+    /// Encodes a text without special tokens, for a model that continues it.
+    ///
+    /// # Errors
+    /// The library fails.
+    pub fn encode_plain(&self, text: &str) -> Result<Vec<u32>> {
+        Ok(self.encode(InputSequence::from(cut(text)))?.get_ids().to_vec())
+    }
+
     /// Encodes two texts as one sequence, shortening the longer one until both fit into `tokens_max` tokens.
     ///
     /// # Errors

@@ -19,6 +19,9 @@ use crate::data::tokenize::pieces::{Learning, Pieces, learn};
 use crate::data::tokenize::tokenizer::Tokenizer;
 use crate::error::{Error, Result};
 
+/// Letters a vocabulary has room for, however small it is; Chinese needs more, and a larger vocabulary.
+const LETTERS_MIN: usize = 1000;
+
 /// What to train.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -104,7 +107,12 @@ fn learn_pieces(
     options: &TrainOptions,
 ) -> Result<Pieces> {
     let room = options.vocabulary.saturating_sub(SPECIALS.len());
-    let how = Learning { tokens_max: room, count_min: options.count_min, letters_max: 1000, prefix };
+    let how = Learning {
+        tokens_max: room,
+        count_min: options.count_min,
+        letters_max: (room / 2).max(LETTERS_MIN),
+        prefix,
+    };
     let pieces = learn(words, letters, &how);
     if pieces.tokens.len() > room {
         return Err(Error::config(

@@ -1,0 +1,4 @@
+//! Writing on: one token after another from a language model.
+
+pub mod sample;
+pub mod text;
