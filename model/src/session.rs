@@ -10,16 +10,20 @@ use std::sync::Arc;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde::{Deserialize, Serialize};
 
+use crate::arch::cache::Cache;
 use crate::arch::config::{ArchConfig, Head};
 use crate::arch::input::Input;
-use crate::data::batch::{Batch, IGNORE, Inputs, Targets};
+use crate::arch::neighbourhood::Neighbourhood;
+use crate::data::batch::{Batch, IGNORE, Inputs, NodeBatch, Targets};
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
+use crate::ops::bag::Lists;
 use crate::ops::loss::{CrossEntropy, cross_entropy};
 use crate::ops::vector::all_finite;
 use crate::params::folder;
 use crate::seed::Seed;
-use crate::task::logits::Logits;
+use crate::task::logits::{Continues, Logits};
+use crate::train::adapter::{AdapterConfig, AdapterEngine, FIRST_FACTOR};
 use crate::train::composed::ComposedEngine;
 use crate::train::engine::Engine;
 use crate::train::explicit::ExplicitEngine;
@@ -108,9 +112,32 @@ impl Session {
     /// Writes `config.json` and `model.safetensors` as Hugging Face reads them; `extra` (an object, for example
     /// `id2label`) is merged into `config.json`. Each file appears whole or not at all.
     pub fn save(&self, dir: &Path, extra: &serde_json::Value) -> Result<()> {
-        let mut flat = vec![0.0; self.parameter_count()];
-        self.read(&mut flat)?;
-        folder::write(dir, &self.arch, &self.head, self.engine.slots(), &flat, extra)
+        let slots = self.engine.whole_slots();
+        let mut flat = vec![0.0; slots.total()];
+        self.engine.read_whole(&mut flat)?;
+        folder::write(dir, &self.arch, &self.head, slots, &flat, extra)
+    }
+
+    /// Keeps the present parameters and trains low-rank corrections of them, and the head, instead: from here on the
+    /// flat vector holds these alone. A saved model is merged and needs no adapter.
+    ///
+    /// # Errors
+    /// The sizes mean nothing, or there is no matrix to adapt.
+    pub fn adapted(self, adapter: &AdapterConfig, seed: &Seed) -> Result<Self> {
+        let slots = self.engine.slots().clone();
+        let mut before = vec![0.0; slots.total()];
+        self.engine.read(&mut before)?;
+        let mut engine = AdapterEngine::new(self.engine, adapter)?;
+        let mut flat = engine.slots().initial(&seed.fork("adapter"));
+        // The head keeps what it has; only the corrections begin anew.
+        for own in engine.slots().by_name() {
+            if let Some(slot) = slots.by_name().find(|slot| slot.name == own.name) {
+                flat[own.flat..own.flat + own.range.len()]
+                    .copy_from_slice(&before[slot.flat..slot.flat + slot.range.len()]);
+            }
+        }
+        engine.write(&flat)?;
+        Ok(Self { engine: Box::new(engine), ..self })
     }
 
     fn around(engine: Box<dyn Engine>, arch: &ArchConfig, head: &Head, seed: Seed) -> Self {
@@ -253,6 +280,8 @@ impl Session {
             .slots()
             .by_name()
             .filter(|slot| !slot.name.ends_with("attention.self.key.bias"))
+            // Before the first step the second factor of a correction is 0, and so is the gradient of the first.
+            .filter(|slot| !slot.name.ends_with(FIRST_FACTOR))
             .filter(|slot| flat[slot.flat..slot.flat + slot.range.len()].iter().all(|value| *value == 0.0))
             .map(|slot| slot.name.clone())
             .collect();
@@ -270,15 +299,14 @@ impl Session {
         self.engine.read_gradient(flat)
     }
 
-    /// The logits of a batch: `(rows, width, labels)` with zeros at padding when tagging, `(rows, labels)` when
-    /// classifying.
+    /// The logits of a batch: `(rows, width, labels)` with zeros at padding when there is a label per token, `(rows,
+    /// labels)` when classifying.
     pub fn logits(&mut self, batch: &Batch) -> Result<Vec<f32>> {
         self.on_pool(|session| {
             let outputs = session.engine.logits(input_of(batch)?, &mut session.logits)?;
             let labels = session.head.labels();
             let packed = &session.logits[..outputs * labels];
-            let (Head::Tagging { .. }, Inputs::Tokens { lengths, .. }) = (&session.head, &batch.inputs)
-            else {
+            let (true, Inputs::Tokens { lengths, .. }) = (session.head.is_per_token(), &batch.inputs) else {
                 return Ok(packed.to_vec());
             };
             let mut padded = vec![0.0; batch.rows * batch.width * labels];
@@ -289,6 +317,22 @@ impl Session {
                 start += length;
             }
             Ok(padded)
+        })
+    }
+
+    /// Reads new tokens of one text behind those of the cache; answers the logits `(vocabulary)` behind the last.
+    ///
+    /// # Errors
+    /// The model is no decoder, a token is not in its vocabulary, or the text gets longer than it can read. The cache is
+    /// then as before.
+    pub fn extend(&mut self, ids: &[u32], cache: &mut Cache) -> Result<Vec<f32>> {
+        if !matches!(self.arch, ArchConfig::Decoder(_)) {
+            let reason = "expected a decoder to continue a text, found another architecture";
+            return Err(Error::config("arch", reason));
+        }
+        self.on_pool(|session| {
+            session.engine.extend(ids, cache, &mut session.logits)?;
+            Ok(session.logits.clone())
         })
     }
 
@@ -352,7 +396,11 @@ impl Session {
         };
         self.targets.clear();
         match (&self.head, &batch.targets, &batch.inputs) {
-            (Head::Tagging { .. }, Targets::Tags(tags), Inputs::Tokens { lengths, .. }) => {
+            (
+                Head::Tagging { .. } | Head::Language { .. },
+                Targets::Tags(tags),
+                Inputs::Tokens { lengths, .. },
+            ) => {
                 if tags.len() != batch.rows * batch.width || lengths.len() != batch.rows {
                     return Err(Error::shape("tags in a batch", batch.rows * batch.width, tags.len()));
                 }
@@ -373,8 +421,8 @@ impl Session {
                 self.targets.extend_from_slice(classes);
             }
             (_, Targets::None, _) => return Err(Error::shape("targets in a batch", "labels", "none")),
-            (Head::Tagging { .. }, ..) => {
-                return Err(Error::shape("targets of a tagging head", "tags", "classes"));
+            (Head::Tagging { .. } | Head::Language { .. }, ..) => {
+                return Err(Error::shape("targets of a head with a label per token", "tags", "classes"));
             }
             (Head::Classification { .. }, ..) => {
                 return Err(Error::shape("targets of a classification head", "classes", "tags"));
@@ -391,6 +439,19 @@ impl Logits for Session {
 
     fn logits(&mut self, batch: &Batch) -> Result<Vec<f32>> {
         Self::logits(self, batch)
+    }
+}
+
+impl Continues for Session {
+    fn tokens_max(&self) -> usize {
+        match &self.arch {
+            ArchConfig::Decoder(config) => config.max_position_embeddings,
+            _ => 0,
+        }
+    }
+
+    fn extend(&mut self, ids: &[u32], cache: &mut Cache) -> Result<Vec<f32>> {
+        Self::extend(self, ids, cache)
     }
 }
 
@@ -418,6 +479,7 @@ fn input_of(batch: &Batch) -> Result<Input<'_>> {
             (ids.len(), Input::Tokens { ids, lengths, width: batch.width })
         }
         Inputs::Dense { values } => (values.len(), Input::Dense { values, width: batch.width }),
+        Inputs::Nodes(nodes) => return nodes_of(nodes, batch.rows),
     };
     let expected = batch.rows.checked_mul(batch.width);
     if expected == Some(found) && found > 0 {
@@ -428,10 +490,25 @@ fn input_of(batch: &Batch) -> Result<Input<'_>> {
     Err(Error::shape("inputs in a batch", expected, found))
 }
 
+/// The nodes of a batch; the architecture checks that their lists fit together.
+fn nodes_of(nodes: &NodeBatch, rows: usize) -> Result<Input<'_>> {
+    if nodes.hops.first().copied() != Some(rows as u32) {
+        return Err(Error::shape("nodes in a batch", rows, nodes.hops.first().copied().unwrap_or(0)));
+    }
+    let lists = |starts, entries| Lists { starts, entries };
+    Ok(Input::Nodes(Neighbourhood {
+        hops: &nodes.hops,
+        neighbours: lists(&nodes.neighbour_starts, &nodes.neighbours),
+        features: lists(&nodes.feature_starts, &nodes.features),
+    }))
+}
+
 /// Whether attention has anything to choose from: sequences of one token give queries and keys no gradient.
 fn has_context(batch: &Batch) -> bool {
     match &batch.inputs {
         Inputs::Tokens { lengths, .. } => lengths.iter().any(|length| *length > 1),
         Inputs::Dense { .. } => true,
+        // Nodes without features or neighbours give some tensors no gradient; a batch like that proves nothing.
+        Inputs::Nodes(nodes) => !nodes.features.is_empty() && !nodes.neighbours.is_empty(),
     }
 }

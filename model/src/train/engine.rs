@@ -1,5 +1,6 @@
 //! What the session asks of whatever computes.
 
+use crate::arch::cache::Cache;
 use crate::arch::input::Input;
 use crate::arch::slot::Slots;
 use crate::error::Result;
@@ -14,6 +15,16 @@ use crate::train::optimizer::{OptimizerConfig, OptimizerState};
 pub trait Engine: Send {
     /// Names, shapes and places of the parameters.
     fn slots(&self) -> &Slots;
+
+    /// Names, shapes and places of what a saved model has: more than [`Engine::slots`] where only a part is trained.
+    fn whole_slots(&self) -> &Slots {
+        self.slots()
+    }
+
+    /// Copies what a saved model has, in the flat order of [`Engine::whole_slots`].
+    fn read_whole(&self, flat: &mut [f32]) -> Result<()> {
+        self.read(flat)
+    }
 
     /// Copies the parameters out.
     fn read(&self, flat: &mut [f32]) -> Result<()>;
@@ -35,6 +46,26 @@ pub trait Engine: Send {
 
     /// Copies `(outputs, labels)` logits to the start of `logits`, which grows as needed; returns the outputs.
     fn logits(&mut self, input: Input<'_>, logits: &mut Vec<f32>) -> Result<usize>;
+
+    /// Reads new tokens behind those of the cache and writes the logits `(labels)` behind the last.
+    ///
+    /// An engine that keeps nothing of what it read reads the whole sequence again.
+    fn extend(&mut self, ids: &[u32], cache: &mut Cache, logits: &mut Vec<f32>) -> Result<()> {
+        let (length, before) = (cache.ids.len() + ids.len(), cache.ids.len());
+        cache.ids.extend_from_slice(ids);
+        let input = Input::Tokens { ids: &cache.ids, lengths: &[length as u32], width: length };
+        let outputs = match self.logits(input, logits) {
+            Ok(outputs) => outputs,
+            Err(error) => {
+                cache.ids.truncate(before);
+                return Err(error);
+            }
+        };
+        let labels = logits.len() / outputs.max(1);
+        logits.drain(..(outputs - 1) * labels);
+        logits.truncate(labels);
+        Ok(())
+    }
 
     /// The optimizer's memory.
     fn optimizer_state(&self) -> Result<OptimizerState>;

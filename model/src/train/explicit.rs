@@ -1,5 +1,6 @@
 //! The processor engine: explicit kernels over flat buffers.
 
+use crate::arch::cache::Cache;
 use crate::arch::config::{ArchConfig, Head};
 use crate::arch::input::Input;
 use crate::arch::network::Network;
@@ -127,6 +128,10 @@ impl Engine for ExplicitEngine {
 
     fn logits(&mut self, input: Input<'_>, logits: &mut Vec<f32>) -> Result<usize> {
         self.network.forward(&self.parameters, input, None, logits)
+    }
+
+    fn extend(&mut self, ids: &[u32], cache: &mut Cache, logits: &mut Vec<f32>) -> Result<()> {
+        self.network.extend(&self.parameters, ids, cache, logits)
     }
 
     fn optimizer_state(&self) -> Result<OptimizerState> {

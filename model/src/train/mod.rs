@@ -3,6 +3,7 @@
 //! An engine holds parameters and computes gradients on one kind of device; everything that decides (whether a step
 //! counts, how far it is clipped, at which rate) stands above the engines and is shared by them.
 
+pub mod adapter;
 pub mod benchmark_b;
 pub mod composed;
 pub mod engine;
