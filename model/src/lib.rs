@@ -4,10 +4,12 @@
 //! no protocol: what crosses to them is a flat `f32` vector, a task and statistics.
 
 pub mod arch;
+pub mod audit;
 pub mod data;
 pub mod device;
 pub mod error;
 pub mod eval;
+pub mod generate;
 pub mod ops;
 pub mod params;
 pub mod seed;
