@@ -4,12 +4,14 @@ use std::path::{Path, PathBuf};
 
 use model::arch::config::ArchConfig;
 use model::data::labels::LabelSet;
+use model::data::schema::TaskKind;
 use model::data::tokenize::tokenizer::Tokenizer;
-use model::data::tokenize::train::{TrainOptions, train_wordpiece};
+use model::data::tokenize::train::{TrainOptions, train_bpe, train_wordpiece};
 use model::device::DeviceChoice;
 use model::params::folder::read_arch;
 use model::seed::Seed;
 use model::session::Session;
+use model::train::adapter::AdapterConfig;
 use protocol::crypto::keys::Keypair;
 use protocol::id::{Hash, PeerId};
 use protocol::time::UnixSeconds;
@@ -19,7 +21,7 @@ use thiserror::Error;
 use crate::config::charter_file::{CharterFile, CharterFileError};
 use crate::recipe::bundle::{BASE, BASE_CONFIG, BASE_PARAMETERS, BundleError, CHARTER, hash_file};
 use crate::recipe::terms::Recipe;
-use crate::trainer::translate::{TranslateError, head, layout};
+use crate::trainer::translate::{Architecture, TranslateError, head, layout, task_named};
 
 /// What a run is founded from.
 pub struct Founding<'a> {
@@ -29,6 +31,8 @@ pub struct Founding<'a> {
     pub labels: &'a LabelSet,
     /// Texts the tokenizer is trained on where there is no base; no node's private data belongs here.
     pub corpus: &'a [String],
+    /// Features a node may have, for a task on a graph.
+    pub features: Option<usize>,
     /// A checkpoint to start from, in Hugging Face layout.
     pub base: Option<&'a Path>,
     /// Who may take part.
@@ -82,33 +86,42 @@ pub fn found(dir: &Path, founding: Founding<'_>) -> Result<Charter, FoundError> 
     };
     std::fs::create_dir_all(dir).map_err(io(dir))?;
     let recipe = founding.recipe;
-    let kind = match recipe.task.kind.as_str() {
-        "classify" => model::data::schema::TaskKind::Classify,
-        _ => model::data::schema::TaskKind::Tagging,
-    };
-    let head = head(kind, founding.labels.len());
+    let kind = task_named(&recipe.task.kind)?;
+    let head = |arch: &ArchConfig| head(kind, founding.labels.len(), arch);
     let seed = Seed::from_u64(founding.seed);
     let (tokenizer, session, base_hash) = match founding.base {
+        _ if !kind.is_text() => {
+            let arch = architecture(recipe, "features", founding.features.unwrap_or(1))?;
+            (None, Session::new(&arch, &head(&arch), &DeviceChoice::Cpu, seed)?, None)
+        }
         Some(base) => {
             let tokenizer = Tokenizer::load(base)?;
             // Parsing first: a bad checkpoint is refused before it is copied.
-            let session = Session::from_folder(base, &head, &DeviceChoice::Cpu, seed)?;
+            let session = Session::from_folder(base, &head(&read_arch(base)?), &DeviceChoice::Cpu, seed)?;
             let to = dir.join(BASE);
             std::fs::create_dir_all(&to).map_err(io(&to))?;
             for (name, place) in [("model.safetensors", BASE_PARAMETERS), ("config.json", BASE_CONFIG)] {
                 let from = base.join(name);
                 std::fs::copy(&from, dir.join(place)).map_err(io(&from))?;
             }
-            (tokenizer, session, Some(hash_file(&dir.join(BASE_PARAMETERS))?))
+            (Some(tokenizer), session, Some(hash_file(&dir.join(BASE_PARAMETERS))?))
         }
         None => {
             let options = TrainOptions { vocabulary: recipe.model.vocabulary, ..TrainOptions::default() };
-            let tokenizer = train_wordpiece(founding.corpus.iter().map(String::as_str), &options)?;
-            let arch = architecture(recipe, tokenizer.vocabulary())?;
-            (tokenizer, Session::new(&arch, &head, &DeviceChoice::Cpu, seed)?, None)
+            let corpus = founding.corpus.iter().map(String::as_str);
+            let tokenizer = match kind {
+                // What is written on must be readable back to the last letter.
+                TaskKind::Language => train_bpe(corpus, &options)?,
+                _ => train_wordpiece(corpus, &options)?,
+            };
+            let arch = architecture(recipe, "vocab_size", tokenizer.vocabulary())?;
+            let session = Session::new(&arch, &head(&arch), &DeviceChoice::Cpu, seed)?;
+            (Some(tokenizer), session, None)
         }
     };
-    tokenizer.save(dir)?;
+    if let Some(tokenizer) = &tokenizer {
+        tokenizer.save(dir)?;
+    }
     let arch = match founding.base {
         Some(base) => read_arch(base)?,
         None => session.arch().clone(),
@@ -117,6 +130,13 @@ pub fn found(dir: &Path, founding: Founding<'_>) -> Result<Charter, FoundError> 
         Some(hash) => Genesis::Checkpoint { hash, seed: founding.seed },
         None => Genesis::Seed(founding.seed),
     };
+    let architecture = match recipe.model.adapter_rank {
+        Some(rank) => {
+            Architecture::Adapted { adapter: AdapterConfig { rank, alpha: 2.0 * rank as f64 }, base: arch }
+        }
+        None => Architecture::Whole(arch),
+    };
+    let session = architecture.put_on(session, seed)?;
     let layout = layout(&session);
     let charter = Charter {
         name: recipe.name.clone(),
@@ -127,9 +147,9 @@ pub fn found(dir: &Path, founding: Founding<'_>) -> Result<Charter, FoundError> 
         founders: founding.founders,
         threshold: founding.threshold,
         model: ModelTerms {
-            architecture: serde_json::to_string(&arch)
+            architecture: serde_json::to_string(&architecture)
                 .map_err(|e| FoundError::Architecture(e.to_string()))?,
-            tokenizer: Some(Hash(tokenizer.hash())),
+            tokenizer: tokenizer.as_ref().map(|tokenizer| Hash(tokenizer.hash())),
             genesis,
             layout: layout.hash(),
             parameters: layout.len() as u64,
@@ -153,9 +173,10 @@ pub fn found(dir: &Path, founding: Founding<'_>) -> Result<Charter, FoundError> 
     Ok(charter)
 }
 
-fn architecture(recipe: &Recipe, vocabulary: usize) -> Result<ArchConfig, FoundError> {
+/// The recipe's architecture with the size that follows from the data.
+fn architecture(recipe: &Recipe, key: &str, size: usize) -> Result<ArchConfig, FoundError> {
     let mut table = recipe.model.architecture.clone();
-    table.insert("vocab_size".to_owned(), toml::Value::Integer(vocabulary as i64));
+    table.insert(key.to_owned(), toml::Value::Integer(size as i64));
     table.try_into().map_err(|e: toml::de::Error| FoundError::Architecture(e.to_string()))
 }
 

@@ -4,7 +4,21 @@ use protocol::wire::charter::{AuditTerms, ExchangeTerms, MixingTerms, ScheduleTe
 use serde::Deserialize;
 use thiserror::Error;
 
-const BUILT_IN: &[(&str, &str)] = &[("ner", include_str!("../../recipes/ner.toml"))];
+const BUILT_IN: &[(&str, &str)] = &[
+    ("ner", include_str!("../../recipes/ner.toml")),
+    ("ner-zh", include_str!("../../recipes/ner-zh.toml")),
+    ("intents", include_str!("../../recipes/intents.toml")),
+    ("sentiment", include_str!("../../recipes/sentiment.toml")),
+    ("news-zh", include_str!("../../recipes/news-zh.toml")),
+    ("language", include_str!("../../recipes/language.toml")),
+    ("citations", include_str!("../../recipes/citations.toml")),
+    ("community", include_str!("../../recipes/community.toml")),
+];
+
+/// Names of the built-in recipes.
+pub fn built_in() -> impl Iterator<Item = &'static str> {
+    BUILT_IN.iter().map(|(name, _)| *name)
+}
 
 /// A recipe.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -44,8 +58,30 @@ pub struct DataTerms {
     pub train: usize,
     /// Test examples.
     pub test: usize,
-    /// Concentration of the Dirichlet split over topics.
+    /// Concentration of the Dirichlet split over subjects.
     pub dirichlet: f64,
+    /// How examples are shared; where subjects do not recur, contiguous runs of documents in any case.
+    #[serde(default)]
+    pub sharing: Sharing,
+    /// Share of every node's training texts the tokenizer is made from when there are no public ones; at 0 it is made
+    /// from all texts of the first node.
+    #[serde(default)]
+    pub vocabulary_share: f64,
+}
+
+/// How a testnet shares examples among its nodes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sharing {
+    /// Dirichlet shares of every subject.
+    #[default]
+    Dirichlet,
+    /// Whole subjects to nodes.
+    Subjects,
+    /// Equal random shares.
+    Even,
+    /// Equal runs in file order.
+    Contiguous,
 }
 
 /// One node of a testnet.
@@ -62,7 +98,7 @@ pub struct NodePlan {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TaskPlan {
-    /// `tagging`, `classify`.
+    /// `tagging`, `classify`, `language`, `nodes`.
     pub kind: String,
     /// The headline metric.
     pub metric: String,
@@ -78,6 +114,10 @@ pub struct ModelPlan {
     pub vocabulary: usize,
     /// The architecture; the vocabulary size is filled in.
     pub architecture: toml::Table,
+    /// Rank of low-rank corrections of the matrices, which are then all that is trained and traded besides the head;
+    /// every parameter where absent. Meant for a trained base.
+    #[serde(default)]
+    pub adapter_rank: Option<usize>,
 }
 
 /// A recipe that cannot be used.
@@ -121,14 +161,14 @@ pub struct Use {
 impl Recipe {
     /// Finds a recipe by name, or reads it from a `.toml` file.
     pub fn find(name: &str, used: Use) -> Result<Self, RecipeError> {
-        let built_in = BUILT_IN.iter().find(|(n, _)| *n == name).map(|(_, text)| (*text).to_owned());
+        let own = BUILT_IN.iter().find(|(n, _)| *n == name).map(|(_, text)| (*text).to_owned());
         let is_file = std::path::Path::new(name).extension().is_some_and(|e| e.eq_ignore_ascii_case("toml"));
-        let text = match built_in {
+        let text = match own {
             Some(text) => text,
             None if is_file => std::fs::read_to_string(name)
                 .map_err(|source| RecipeError::Io { path: name.to_owned(), source })?,
             None => {
-                let known: Vec<_> = BUILT_IN.iter().map(|(n, _)| *n).collect();
+                let known: Vec<_> = built_in().collect();
                 return Err(RecipeError::Unknown { known: known.join(", "), found: name.to_owned() });
             }
         };

@@ -2,13 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use model::data::conll;
-use model::data::example::TaggedSentence;
+use model::data::corpus::{Corpus, Examples};
 use model::data::labels::LabelSet;
-use model::data::load::load_tagging_parts;
-use model::data::schema::{Schema, TaskKind};
 use model::data::split::{Split, split};
-use model::data::synthetic::newswire;
 use model::seed::{Seed, shuffle};
 use protocol::crypto::keys::Keypair;
 use protocol::time::UnixSeconds;
@@ -17,11 +13,16 @@ use thiserror::Error;
 
 use crate::recipe::bundle::CHARTER;
 use crate::recipe::found::{FoundError, Founding, found, sign};
-use crate::recipe::terms::{NodePlan, Recipe};
+use crate::recipe::terms::{NodePlan, Recipe, Sharing};
 use crate::store::keys::{Identity, KeyError};
+use crate::trainer::translate::{TranslateError, task_named};
 
-/// Share of a node's sentences it scores itself on while training.
+/// Share of a node's examples it scores itself on while training.
 const DEV_SHARE: f64 = 0.1;
+/// Examples a node gets at least, where there are enough for all.
+const ROWS_MIN: usize = 50;
+/// Test examples the pooled model scores itself on while training.
+const POOLED_DEV: usize = 200;
 /// A testnet is over long before.
 const EXPIRES_AFTER: u64 = 30 * 24 * 3_600;
 
@@ -53,7 +54,7 @@ pub struct PlannedNode {
     pub dir: PathBuf,
     /// Its data.
     pub data: PathBuf,
-    /// Its training sentences.
+    /// Its training examples.
     pub samples: u64,
 }
 
@@ -69,14 +70,9 @@ pub enum PlanError {
     /// A key cannot be made.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// The recipe asks for something this command does not do.
-    #[error("recipe: expected {expected}, found {found}")]
-    Recipe {
-        /// What can be done.
-        expected: String,
-        /// What stands there.
-        found: String,
-    },
+    /// The recipe asks for something this program does not know.
+    #[error(transparent)]
+    Translate(#[from] TranslateError),
     /// A file or folder cannot be made.
     #[error("could not make {path}: {source}", path = path.display())]
     Io {
@@ -103,11 +99,10 @@ pub struct Wish<'a> {
     pub dir: &'a Path,
 }
 
-struct Corpus {
-    train: Vec<TaggedSentence>,
-    test: Vec<TaggedSentence>,
-    labels: LabelSet,
-    /// Texts the tokenizer may see.
+/// The data of a testnet and what to say of it.
+struct Material {
+    corpus: Corpus,
+    /// Texts the tokenizer may see; empty where nobody made any.
     public: Vec<String>,
     words: String,
     how: Split,
@@ -115,53 +110,49 @@ struct Corpus {
 
 /// Makes every file of a testnet.
 pub fn prepare(wish: &Wish<'_>) -> Result<Plan, PlanError> {
-    if wish.recipe.task.kind != "tagging" {
-        let found = wish.recipe.task.kind.clone();
-        return Err(PlanError::Recipe { expected: "task.kind tagging".to_owned(), found });
-    }
     let seed = Seed::from_u64(wish.seed);
-    let mut corpus = corpus(wish, &seed)?;
-    let keys: Vec<String> = corpus
-        .train
-        .iter()
-        .map(|s| s.topic.clone().unwrap_or_else(|| format!("{:08}", s.document)))
-        .collect();
-    let shares = split(&keys, wish.nodes, 50, corpus.how, &seed)?;
+    let Material { corpus, mut public, words, how } = material(wish, &seed)?;
+    let keys = corpus.train.subjects(&corpus.labels);
+    let rows_min = ROWS_MIN.min(keys.len() / (2 * wish.nodes).max(1)).max(2);
+    let shares = split(&keys, wish.nodes, rows_min, how, &seed)?;
     let names = names(wish.recipe, wish.nodes);
     let make = |path: &Path| {
         std::fs::create_dir_all(path).map_err(|source| PlanError::Io { path: path.to_owned(), source })
     };
     make(wish.dir)?;
+    let file = |name: &str| format!("{name}.{}", corpus.train.extension());
     let mut nodes = Vec::new();
     let mut members = Vec::new();
     let mut founder = None;
     let mut pooled = Vec::new();
+    let mut drawn = Vec::new();
     for (plan, share) in names.iter().zip(&shares) {
         let dir = wish.dir.join("nodes").join(&plan.name);
         let data = dir.join("data");
         make(&data)?;
-        let (train, dev) = own_parts(&corpus.train, share, &seed);
-        write(&data.join("train.conll"), &train, &corpus.labels)?;
-        write(&data.join("dev.conll"), &dev, &corpus.labels)?;
+        let (train, dev) = own_parts(share, &seed);
+        write(&data.join(file("train")), &corpus.train.pick(&train), &corpus.labels)?;
+        write(&data.join(file("dev")), &corpus.train.pick(&dev), &corpus.labels)?;
         let identity = Identity::generate().map_err(|source| PlanError::Io { path: dir.clone(), source })?;
         identity.create(&dir)?;
         members.push(Member { peer: identity.peer(), organization: plan.organization.clone() });
         founder.get_or_insert_with(|| Keypair::from_secret(*identity.seed()));
+        drawn.extend(for_vocabulary(&train, wish.recipe.data.vocabulary_share, nodes.is_empty(), &seed));
         let samples = train.len() as u64;
-        if corpus.public.is_empty() {
-            // Without a public corpus the founder's own texts make the vocabulary.
-            corpus.public = train.iter().map(|s| s.tokens.join(" ")).collect();
-        }
         pooled.extend(train);
         let (name, organization) = (plan.name.clone(), plan.organization.clone());
         nodes.push(PlannedNode { name, organization, dir, data, samples });
     }
+    if public.is_empty() {
+        public = corpus.train.pick(&drawn).texts();
+    }
     let pooled_dir = wish.dir.join("pooled/data");
     make(&pooled_dir)?;
-    write(&pooled_dir.join("train.conll"), &pooled, &corpus.labels)?;
-    let test = wish.dir.join("test.conll");
+    write(&pooled_dir.join(file("train")), &corpus.train.pick(&pooled), &corpus.labels)?;
+    let test = wish.dir.join(file("test"));
     write(&test, &corpus.test, &corpus.labels)?;
-    write(&pooled_dir.join("dev.conll"), &corpus.test[..corpus.test.len().min(200)], &corpus.labels)?;
+    let some: Vec<usize> = (0..corpus.test.len().min(POOLED_DEV)).collect();
+    write(&pooled_dir.join(file("dev")), &corpus.test.pick(&some), &corpus.labels)?;
     let founder = founder.expect("a testnet has at least one node");
     let bundle = wish.dir.join("charter");
     let today = crate::runtime::clock::today();
@@ -170,7 +161,8 @@ pub fn prepare(wish: &Wish<'_>) -> Result<Plan, PlanError> {
         Founding {
             recipe: wish.recipe,
             labels: &corpus.labels,
-            corpus: &corpus.public,
+            corpus: &public,
+            features: corpus.train.features(),
             base: wish.base,
             members,
             founders: vec![founder.peer()],
@@ -183,70 +175,55 @@ pub fn prepare(wish: &Wish<'_>) -> Result<Plan, PlanError> {
     for node in &nodes {
         settings(node, &bundle)?;
     }
-    Ok(Plan {
-        dir: wish.dir.to_owned(),
-        bundle,
-        charter,
-        nodes,
-        test,
-        pooled: pooled_dir,
-        data: corpus.words,
-    })
+    Ok(Plan { dir: wish.dir.to_owned(), bundle, charter, nodes, test, pooled: pooled_dir, data: words })
 }
 
-fn corpus(wish: &Wish<'_>, seed: &Seed) -> Result<Corpus, PlanError> {
+fn material(wish: &Wish<'_>, seed: &Seed) -> Result<Material, PlanError> {
     let terms = &wish.recipe.data;
-    let n = wish.nodes;
-    if let Some(path) = wish.data {
-        let parts = load_tagging_parts(path, &Schema::new(TaskKind::Tagging))?;
-        let test = if parts.test.is_empty() { parts.dev } else { parts.test };
-        let is_topical = parts.train.iter().any(|s| s.topic.is_some());
-        let (how, words) = if is_topical {
-            (
-                Split::Dirichlet { alpha: terms.dirichlet },
-                format!("Dirichlet {} over topics", terms.dirichlet),
-            )
-        } else {
-            (Split::Contiguous, "contiguous by document".to_owned())
-        };
-        let words = format!("{}, {n} organizations, {words}, seed {}", path.display(), wish.seed);
-        return Ok(Corpus { train: parts.train, test, labels: parts.labels, public: Vec::new(), words, how });
+    let task = task_named(&wish.recipe.task.kind)?;
+    let (corpus, public, source) = match wish.data {
+        Some(path) => (Corpus::load(path, task, seed)?, Vec::new(), path.display().to_string()),
+        None => {
+            let corpus = Corpus::generate(&terms.generator, seed, terms.train, terms.test)?;
+            let (public, ..) = Corpus::public(&terms.generator, seed, terms.train / 4)?;
+            (corpus, public, format!("built-in {}", terms.generator))
+        }
+    };
+    let alpha = terms.dirichlet;
+    let (how, shared) = match terms.sharing {
+        _ if !corpus.train.has_subjects() => (Split::Contiguous, "contiguous by document (".to_owned()),
+        Sharing::Dirichlet => (Split::Dirichlet { alpha }, format!("split by topic (Dirichlet {alpha}, ")),
+        Sharing::Subjects => (Split::ByKey, "whole topics to nodes (".to_owned()),
+        Sharing::Even => (Split::Even, "equal random shares (".to_owned()),
+        Sharing::Contiguous => (Split::Contiguous, "contiguous in file order (".to_owned()),
+    };
+    let mut words = format!("{source}, {} organizations, {shared}seed {})", wish.nodes, wish.seed);
+    if !corpus.note.is_empty() {
+        words = format!("{words}; {}", corpus.note);
     }
-    if terms.generator != "newswire" {
-        return Err(PlanError::Recipe {
-            expected: "generator newswire".into(),
-            found: terms.generator.clone(),
-        });
-    }
-    let public = newswire::generate(seed, "public", terms.train / 4)?;
-    Ok(Corpus {
-        train: newswire::generate(seed, "train", terms.train)?,
-        test: newswire::generate(seed, "test", terms.test)?,
-        labels: newswire::labels(),
-        public: public.iter().map(|s| s.tokens.join(" ")).collect(),
-        words: format!(
-            "built-in newswire, {n} organizations, split by topic (Dirichlet {}, seed {})",
-            terms.dirichlet, wish.seed
-        ),
-        how: Split::Dirichlet { alpha: terms.dirichlet },
-    })
+    Ok(Material { corpus, public, words, how })
 }
 
-/// A node's training and development sentences.
-fn own_parts(
-    all: &[TaggedSentence],
-    share: &[usize],
-    seed: &Seed,
-) -> (Vec<TaggedSentence>, Vec<TaggedSentence>) {
+/// A node's training and development rows.
+fn own_parts(share: &[usize], seed: &Seed) -> (Vec<usize>, Vec<usize>) {
     let mut rows = share.to_vec();
     shuffle(&mut seed.fork("dev").rng(), &mut rows);
     let dev = ((rows.len() as f64 * DEV_SHARE) as usize).max(1);
-    let take = |rows: &mut [usize]| {
-        rows.sort_unstable();
-        rows.iter().map(|&i| all[i].clone()).collect::<Vec<_>>()
-    };
-    let (dev_rows, train_rows) = rows.split_at_mut(dev);
-    (take(train_rows), take(dev_rows))
+    let (dev, train) = rows.split_at_mut(dev);
+    dev.sort_unstable();
+    train.sort_unstable();
+    (train.to_vec(), dev.to_vec())
+}
+
+/// The training rows of a node that everybody may see, where nobody made public texts.
+fn for_vocabulary(train: &[usize], share: f64, is_founder: bool, seed: &Seed) -> Vec<usize> {
+    if share <= 0.0 {
+        return if is_founder { train.to_vec() } else { Vec::new() };
+    }
+    let mut rows = train.to_vec();
+    shuffle(&mut seed.fork("vocabulary").rng(), &mut rows);
+    rows.truncate((rows.len() as f64 * share.min(1.0)).ceil() as usize);
+    rows
 }
 
 fn names(recipe: &Recipe, n: usize) -> Vec<NodePlan> {
@@ -257,10 +234,10 @@ fn names(recipe: &Recipe, n: usize) -> Vec<NodePlan> {
     (0..n).map(|i| recipe.data.nodes.get(i).cloned().unwrap_or_else(|| extra(i))).collect()
 }
 
-fn write(path: &Path, sentences: &[TaggedSentence], labels: &LabelSet) -> Result<(), PlanError> {
+fn write(path: &Path, examples: &Examples, labels: &LabelSet) -> Result<(), PlanError> {
     let io = |source| PlanError::Io { path: path.to_owned(), source };
     let mut out = std::io::BufWriter::new(std::fs::File::create(path).map_err(io)?);
-    conll::write(&mut out, sentences, labels).map_err(io)?;
+    examples.write(&mut out, labels).map_err(io)?;
     std::io::Write::flush(&mut out).map_err(io)
 }
 
@@ -277,4 +254,84 @@ fn settings(node: &PlannedNode, bundle: &Path) -> Result<(), PlanError> {
     );
     let path = node.dir.join(crate::config::load::CONFIG_FILE);
     std::fs::write(&path, toml).map_err(|source| PlanError::Io { path, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::id::OuterStep;
+
+    use super::*;
+    use crate::recipe::bundle::{Bundle, TOKENIZER};
+    use crate::recipe::terms::{Use, built_in};
+    use crate::trainer::learner::{Learner, Lesson};
+    use crate::trainer::saved::Saved;
+    use crate::trainer::translate::{Files, Place, open_learner};
+
+    /// A plan of two nodes with few examples.
+    fn plan(recipe: &mut Recipe, dir: &Path, data: Option<&Path>) -> Plan {
+        (recipe.data.train, recipe.data.test) = (240, 60);
+        prepare(&Wish { recipe, nodes: 2, data, base: None, seed: 5, dir }).unwrap()
+    }
+
+    #[test]
+    fn every_recipe_goes_from_its_data_to_a_model_that_is_scored() {
+        for name in built_in() {
+            let dir = tempfile::tempdir().unwrap();
+            let mut recipe = Recipe::find(name, Use::default()).unwrap();
+            let plan = plan(&mut recipe, dir.path(), None);
+            let bundle = Bundle::open(&plan.bundle).unwrap();
+            let files = Files { tokenizer: bundle.dir.join(TOKENIZER), base: bundle.base() };
+            let place = Place { device: "cpu".into(), threads: 1 };
+            let node = &plan.nodes[0];
+            let me = Identity::from_seed([1; 32]).peer();
+            let mut learner = open_learner(&bundle.charter, &files, &node.data, &place, &me).unwrap();
+            let lesson = Lesson { steps: 2, start: 0, total: 2, seconds_max: 0 };
+            let learned = learner.train(lesson, &|| false).unwrap();
+            assert_eq!((learned.steps, learned.dropped), (2, 0), "{name}");
+            let judged = learner.evaluate().unwrap();
+            assert!(judged.samples > 0 && judged.loss > 0.0, "{name}: {judged:?}");
+            let model = dir.path().join("model");
+            learner.export(&model, OuterStep(0)).unwrap();
+            let mut saved = Saved::open(&model, "cpu", 1).unwrap();
+            let report = saved.scored(&plan.test).unwrap().report(&mut saved.session).unwrap();
+            assert!(report.samples > 0 && (0.0..=1.0).contains(&report.score), "{name}: {report:?}");
+        }
+    }
+
+    #[test]
+    fn files_of_ones_own_take_the_place_of_the_generator() {
+        let dir = tempfile::tempdir().unwrap();
+        let row = |k: usize| format!("text {k} of {}\t{}\n", ["good", "bad"][k % 2], k % 2);
+        std::fs::write(dir.path().join("all.tsv"), (0..300).map(row).collect::<String>()).unwrap();
+        let mut recipe = Recipe::find("sentiment", Use { with_data: true, with_base: false }).unwrap();
+        let data = dir.path().join("all.tsv");
+        let plan = plan(&mut recipe, &dir.path().join("net"), Some(&data));
+        assert!(plan.data.contains("held out"), "{}", plan.data);
+        assert_eq!(plan.charter.task.labels, ["0", "1"]);
+        // A fifth is held out to score on, a tenth of each node's share is its own development part.
+        let samples: u64 = plan.nodes.iter().map(|node| node.samples).sum();
+        assert!((214..=218).contains(&samples), "{samples}");
+    }
+
+    #[test]
+    fn a_charter_of_adapters_trades_less_and_its_model_is_merged() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut recipe = Recipe::find("sentiment", Use::default()).unwrap();
+        let whole = plan(&mut recipe, &dir.path().join("whole"), None);
+        recipe.model.adapter_rank = Some(2);
+        let adapted = plan(&mut recipe, &dir.path().join("adapted"), None);
+        assert!(5 * adapted.charter.model.parameters < whole.charter.model.parameters);
+        let bundle = Bundle::open(&adapted.bundle).unwrap();
+        let files = Files { tokenizer: bundle.dir.join(TOKENIZER), base: bundle.base() };
+        let place = Place { device: "cpu".into(), threads: 1 };
+        let me = Identity::from_seed([1; 32]).peer();
+        let mut learner = open_learner(&bundle.charter, &files, &adapted.nodes[0].data, &place, &me).unwrap();
+        assert_eq!(learner.parameters() as u64, adapted.charter.model.parameters);
+        let lesson = Lesson { steps: 2, start: 0, total: 2, seconds_max: 0 };
+        assert_eq!(learner.train(lesson, &|| false).unwrap().dropped, 0);
+        let model = dir.path().join("model");
+        learner.export(&model, OuterStep(0)).unwrap();
+        let saved = Saved::open(&model, "cpu", 1).unwrap();
+        assert_eq!(saved.session.parameter_count() as u64, whole.charter.model.parameters);
+    }
 }

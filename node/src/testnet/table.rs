@@ -52,11 +52,21 @@ pub fn render(outcome: &Outcome) -> String {
 
 /// The command to try next.
 pub fn next_command(outcome: &Outcome) -> String {
+    let model = format!("{}/model", outcome.report_dir.trim_end_matches('/'));
+    let data = format!("{}/test.graph", outcome.report_dir.trim_end_matches('/'));
     let sentence = match outcome.recipe.as_str() {
+        "citations" | "community" => {
+            let (model, data) = (shell_word(&model), shell_word(&data));
+            return format!("starling audit influence --model {model} --data {data}");
+        }
         "ner" => "Ada Lovelace worked in London",
+        "ner-zh" => "王伟在东州市加入新华科技",
+        "news-zh" => "新华科技股价上涨",
+        "intents" => "i lost my credit card",
+        "language" => "The minister said",
+        "sentiment" => "the room was great but the bed was awful",
         _ => "a text to look at",
     };
-    let model = format!("{}/model", outcome.report_dir.trim_end_matches('/'));
     format!("starling predict --model {} \"{sentence}\"", shell_word(&model))
 }
 
