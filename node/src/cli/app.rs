@@ -6,8 +6,8 @@ use clap::Parser;
 
 use crate::cli::output::{Format, Output};
 use crate::cli::{
-    bench, charter, charter_new, config_show, data, doctor, eval, init, key, peers, predict, run, status,
-    testnet, train,
+    bench, charter, charter_new, config_show, data, doctor, eval, fairness, influence, init, key, membership,
+    peers, predict, run, status, testnet, train,
 };
 
 /// Equal nodes train one model together: no server, signed updates, private data stays home.
@@ -53,9 +53,22 @@ enum Verb {
     Eval(eval::Args),
     /// Uses a model on text
     Predict(predict::Args),
+    /// Accounts for a model
+    #[command(subcommand)]
+    Audit(AuditVerb),
     /// Runs work that other systems are measured on too
     #[command(subcommand)]
     Bench(bench::Command),
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum AuditVerb {
+    /// Measures how much the answers about nodes depend on their relations
+    Influence(influence::Args),
+    /// Compares how a model treats groups of examples
+    Fairness(fairness::Args),
+    /// Measures whether a model tells who was in its training data
+    Privacy(membership::Args),
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -93,6 +106,9 @@ pub fn main() -> ExitCode {
         Verb::Train(args) => train::run(args, &output),
         Verb::Eval(args) => eval::run(args, &output),
         Verb::Predict(args) => predict::run(args, &output),
+        Verb::Audit(AuditVerb::Influence(args)) => influence::run(args, &output),
+        Verb::Audit(AuditVerb::Fairness(args)) => fairness::run(args, &output),
+        Verb::Audit(AuditVerb::Privacy(args)) => membership::run(args, &output),
         Verb::Bench(command) => bench::run(command, &output),
     };
     match result {

@@ -2,10 +2,8 @@
 
 use std::path::PathBuf;
 
+use model::data::corpus::Corpus;
 use model::data::labels::LabelSet;
-use model::data::load::load_tagging_parts;
-use model::data::schema::{Schema, TaskKind};
-use model::data::synthetic::newswire;
 use model::seed::Seed;
 use protocol::id::PeerId;
 use protocol::time::UnixSeconds;
@@ -18,7 +16,7 @@ use crate::recipe::bundle::CHARTER;
 use crate::recipe::found::{FoundError, Founding, found};
 use crate::recipe::terms::{Recipe, Use};
 use crate::runtime::clock::today;
-use crate::trainer::translate::unreadable;
+use crate::trainer::translate::{task_named, unreadable};
 
 /// Makes a charter and the folder that travels with it.
 #[derive(Clone, Debug, clap::Args)]
@@ -70,11 +68,12 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
     let members = args.members.iter().map(|m| member(m)).collect::<Result<Vec<_>, _>>()?;
     let founders = if args.founders.is_empty() { vec![members[0].peer] } else { args.founders.clone() };
     let threshold = args.threshold.unwrap_or(founders.len() as u32);
-    let (labels, corpus) = public_texts(args, &recipe)?;
+    let (labels, corpus, features) = public_texts(args, &recipe)?;
     let founding = Founding {
         recipe: &recipe,
         labels: &labels,
         corpus: &corpus,
+        features,
         base: args.base.as_deref(),
         members,
         founders: founders.clone(),
@@ -116,19 +115,22 @@ fn member(text: &str) -> Result<Member, CliError> {
     Ok(Member { peer, organization: organization.trim().to_owned() })
 }
 
-fn public_texts(args: &Args, recipe: &Recipe) -> Result<(LabelSet, Vec<String>), CliError> {
-    let sentences = match &args.corpus {
+/// Labels, texts for the tokenizer, and the features of nodes: what everybody may know.
+fn public_texts(args: &Args, recipe: &Recipe) -> Result<(LabelSet, Vec<String>, Option<usize>), CliError> {
+    let seed = Seed::from_u64(args.seed);
+    match &args.corpus {
         Some(path) => {
-            let parts = load_tagging_parts(path, &Schema::new(TaskKind::Tagging))
-                .map_err(|e| learner_error(unreadable(e)))?;
-            (parts.labels, parts.train)
+            let task = task_named(&recipe.task.kind).map_err(learner_error)?;
+            let corpus = Corpus::load(path, task, &seed).map_err(|e| learner_error(unreadable(e)))?;
+            let features = corpus.train.features();
+            Ok((corpus.labels, corpus.train.texts(), features))
         }
         None => {
-            let made = newswire::generate(&Seed::from_u64(args.seed), "public", recipe.data.train / 4);
-            (newswire::labels(), made.map_err(|e| learner_error(e.into()))?)
+            let made = Corpus::public(&recipe.data.generator, &seed, recipe.data.train / 4);
+            let (texts, labels, features) = made.map_err(|e| learner_error(e.into()))?;
+            Ok((labels, texts, features))
         }
-    };
-    Ok((sentences.0, sentences.1.iter().map(|s| s.tokens.join(" ")).collect()))
+    }
 }
 
 fn found_error(error: FoundError) -> CliError {

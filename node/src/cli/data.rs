@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use model::data::load::{self, DataFiles};
 use model::data::report::DataReport;
 use model::data::schema::{Schema, TaskKind};
+use model::data::{corpus, graph_file, intents, plain, source};
 use serde::Serialize;
 
 use crate::cli::data_make;
@@ -41,6 +42,10 @@ pub enum Task {
     Tagging,
     /// A label for every text
     Classify,
+    /// Plain text for a language model
+    Language,
+    /// A label for every node of a graph
+    Nodes,
 }
 
 #[derive(Serialize)]
@@ -63,19 +68,17 @@ fn check(args: &CheckArgs, output: &Output) -> Result<(), CliError> {
     let wrong = |e: model::error::Error| {
         CliError::new(ExitCode::Data, format!("{} cannot be read", args.path.display()), e, "")
     };
-    let files = load::find(&args.path).map_err(wrong)?;
-    let schema = schema(args, &files)?;
+    let is_intents = intents::find(&args.path).is_some();
+    let is_whole = is_intents || args.task == Some(Task::Nodes);
+    let files = if is_whole { DataFiles::default() } else { load::find(&args.path).map_err(wrong)? };
+    let schema = schema(args, &files, is_intents)?;
     let mut reports = Vec::new();
     for file in [&files.train, &files.dev, &files.test].into_iter().flatten() {
         reports.push(report(file, &schema).map_err(wrong)?);
     }
     // Read together, the parts also tell of examples that stand in two of them.
     if reports.iter().all(|r| r.refused.is_none()) {
-        reports = match schema.task {
-            TaskKind::Tagging => load::load_tagging_parts(&args.path, &schema).map(|p| p.reports),
-            TaskKind::Classify => load::load_text_parts(&args.path, &schema).map(|p| p.reports),
-        }
-        .map_err(wrong)?;
+        reports = corpus::reports(&args.path, &schema).map_err(wrong)?;
     }
     let is_usable =
         reports.iter().all(|r| r.refused.is_none()) && reports.first().is_some_and(|r| r.good > 0);
@@ -99,14 +102,19 @@ fn report(file: &Path, schema: &Schema) -> Result<DataReport, model::error::Erro
     match schema.task {
         TaskKind::Tagging => load::examine_tagging(file, schema).map(|l| l.report),
         TaskKind::Classify => load::examine_texts(file, schema).map(|l| l.report),
+        TaskKind::Language => plain::read(source::open(file)?, schema).map(|(_, report)| report),
+        TaskKind::Nodes => graph_file::read(file, schema).map(|read| read.report),
     }
 }
 
-fn schema(args: &CheckArgs, files: &DataFiles) -> Result<Schema, CliError> {
+fn schema(args: &CheckArgs, files: &DataFiles, is_intents: bool) -> Result<Schema, CliError> {
     let Some(path) = &args.schema else {
         let task = match args.task {
             Some(Task::Tagging) => TaskKind::Tagging,
             Some(Task::Classify) => TaskKind::Classify,
+            Some(Task::Language) => TaskKind::Language,
+            Some(Task::Nodes) => TaskKind::Nodes,
+            None if is_intents => TaskKind::Classify,
             None => guess(files),
         };
         return Ok(Schema::new(task));
@@ -116,7 +124,7 @@ fn schema(args: &CheckArgs, files: &DataFiles) -> Result<Schema, CliError> {
             ExitCode::Config,
             format!("{} is no schema", path.display()),
             why,
-            "keys are task, labels, columns, scheme, bad_share_max",
+            "keys are task, labels, columns, class_names, scheme, bad_share_max",
         )
     };
     let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;

@@ -3,11 +3,8 @@
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
-use model::data::example::{LabelledText, TaggedSentence};
-use model::data::labels::LabelSet;
+use model::data::corpus::{Corpus, GENERATORS};
 use model::data::split::{Split, split};
-use model::data::synthetic::{newswire, requests, reviews};
-use model::data::{conll, jsonl};
 use model::seed::Seed;
 use protocol::id::Hash;
 use serde::Serialize;
@@ -17,7 +14,8 @@ use crate::cli::output::{CliError, ExitCode, Output};
 /// What to make.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// `newswire` (or `ner`): sentences with names; `requests`: customer requests; `reviews`: opinions
+    /// `newswire` (or `ner`): sentences with names; `requests`: customer requests; `reviews`: opinions;
+    /// `newswire-zh`, `headlines-zh`: Chinese; `newswire-text`: plain text
     recipe: String,
     /// New folder to write to
     #[arg(long, value_name = "DIR")]
@@ -57,22 +55,16 @@ struct Written {
     hash: Hash,
 }
 
-/// A whole data set before it is written.
-enum Corpus {
-    Tagged { train: Vec<TaggedSentence>, test: Vec<TaggedSentence>, labels: LabelSet },
-    Labelled { train: Vec<LabelledText>, test: Vec<LabelledText>, labels: LabelSet },
-}
-
 /// Runs the command.
 pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
     let usage = |e: model::error::Error| {
         CliError::new(ExitCode::Usage, "the data cannot be made", e, "change the flag named above")
     };
     let seed = Seed::from_u64(args.seed);
-    let corpus = generate(args, &seed)?.map_err(usage)?;
+    let corpus = generate(args, &seed)?;
     let shares = match args.nodes {
         Some(nodes) => {
-            let keys = corpus.subjects();
+            let keys = corpus.train.subjects(&corpus.labels);
             // As `testnet` does it, so that both make the same shares of a seed.
             let rows_min = ROWS_MIN.min(keys.len() / nodes.max(1));
             let how = Split::Dirichlet { alpha: args.dirichlet };
@@ -97,8 +89,8 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
     let mut write =
         |folder: &Path, name: &str, is_train: bool, rows: Option<&[usize]>| -> Result<(), CliError> {
             std::fs::create_dir_all(folder).map_err(failed("make", folder))?;
-            let file = folder.join(format!("{name}.{}", corpus.extension()));
-            let (samples, bytes) = corpus.to_bytes(is_train, rows).map_err(failed("write", &file))?;
+            let file = folder.join(format!("{name}.{}", corpus.train.extension()));
+            let (samples, bytes) = to_bytes(&corpus, is_train, rows).map_err(failed("write", &file))?;
             std::fs::write(&file, &bytes).map_err(failed("write", &file))?;
             let hash = Hash(*blake3::hash(&bytes).as_bytes());
             files.push(Written { file, samples, bytes: bytes.len(), hash });
@@ -123,77 +115,24 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
     })
 }
 
-/// An unknown recipe is a wrong command line; the inner result is the generator's.
-fn generate(args: &Args, seed: &Seed) -> Result<Result<Corpus, model::error::Error>, CliError> {
-    let labelled = |make: fn(&Seed, &str, usize) -> Result<Vec<LabelledText>, model::error::Error>,
-                    labels| {
-        Ok(Corpus::Labelled {
-            train: make(seed, "train", args.train)?,
-            test: make(seed, "test", args.test)?,
-            labels,
-        })
-    };
-    let tagged = || {
-        let make = |part, count| newswire::generate(seed, part, count);
-        Ok(Corpus::Tagged {
-            train: make("train", args.train)?,
-            test: make("test", args.test)?,
-            labels: newswire::labels(),
-        })
-    };
-    match args.recipe.as_str() {
-        "newswire" | "ner" => Ok(tagged()),
-        "requests" => Ok(labelled(requests::generate, requests::labels())),
-        "reviews" => Ok(labelled(reviews::generate, reviews::labels())),
-        other => {
-            let what = format!("there is no generator {:?}", other.chars().take(40).collect::<String>());
-            Err(CliError::new(
-                ExitCode::Usage,
-                what,
-                "expected newswire (or ner), requests or reviews",
-                "name one of these",
-            ))
-        }
+fn generate(args: &Args, seed: &Seed) -> Result<Corpus, CliError> {
+    let name = if args.recipe == "ner" { "newswire" } else { args.recipe.as_str() };
+    if !GENERATORS.contains(&name) {
+        let what = format!("there is no generator {:?}", name.chars().take(40).collect::<String>());
+        let why = format!("expected one of {} (ner is newswire)", GENERATORS.join(", "));
+        return Err(CliError::new(ExitCode::Usage, what, why, "name one of these"));
     }
+    Corpus::generate(name, seed, args.train, args.test).map_err(|e| {
+        CliError::new(ExitCode::Usage, "the data cannot be made", e, "change the flag named above")
+    })
 }
 
-impl Corpus {
-    /// What each training example is about: the key nodes differ by.
-    fn subjects(&self) -> Vec<String> {
-        match self {
-            Self::Tagged { train, .. } => train.iter().map(|s| s.topic.clone().unwrap_or_default()).collect(),
-            Self::Labelled { train, labels, .. } => train
-                .iter()
-                .map(|t| t.group.clone().unwrap_or_else(|| labels.name(t.label).to_owned()))
-                .collect(),
-        }
-    }
-
-    fn extension(&self) -> &'static str {
-        match self {
-            Self::Tagged { .. } => "conll",
-            Self::Labelled { .. } => "jsonl",
-        }
-    }
-
-    /// Examples and bytes of a part, or of some of its rows.
-    fn to_bytes(&self, is_train: bool, rows: Option<&[usize]>) -> std::io::Result<(usize, Vec<u8>)> {
-        fn pick<T: Clone>(all: &[T], rows: Option<&[usize]>) -> Vec<T> {
-            rows.map_or_else(|| all.to_vec(), |rows| rows.iter().map(|&row| all[row].clone()).collect())
-        }
-        let mut to = BufWriter::new(Vec::new());
-        let samples = match self {
-            Self::Tagged { train, test, labels } => {
-                let part = pick(if is_train { train } else { test }, rows);
-                conll::write(&mut to, &part, labels)?;
-                part.len()
-            }
-            Self::Labelled { train, test, labels } => {
-                let part = pick(if is_train { train } else { test }, rows);
-                jsonl::write_texts(&mut to, &part, labels)?;
-                part.len()
-            }
-        };
-        Ok((samples, to.into_inner()?))
-    }
+/// Examples and bytes of a part, or of some of its rows.
+fn to_bytes(corpus: &Corpus, is_train: bool, rows: Option<&[usize]>) -> std::io::Result<(usize, Vec<u8>)> {
+    let part = if is_train { &corpus.train } else { &corpus.test };
+    let picked = rows.map(|rows| part.pick(rows));
+    let part = picked.as_ref().unwrap_or(part);
+    let mut to = BufWriter::new(Vec::new());
+    part.write(&mut to, &corpus.labels)?;
+    Ok((part.len(), to.into_inner()?))
 }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use model::data::intents;
+
 use crate::cli::output::{CliError, Output};
 use crate::cli::run::learner_error;
 use crate::trainer::saved::Saved;
@@ -24,7 +26,12 @@ pub struct Args {
 pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
     let mut saved = Saved::open(&args.model, &args.device, 0).map_err(learner_error)?;
     let scored = saved.scored(&args.data).map_err(learner_error)?;
-    let report = scored.report(&mut saved.session).map_err(|e| learner_error(e.into()))?;
+    let wrong = |e: model::error::Error| learner_error(e.into());
+    let mut report = scored.report(&mut saved.session).map_err(wrong)?;
+    if let Some(file) = intents::find(&args.data) {
+        let strangers = intents::out_of_scope(&file).map_err(wrong)?;
+        report.out_of_scope = saved.out_of_scope(&scored, &strangers).map_err(wrong)?;
+    }
     output.done(&report, |to| {
         writeln!(to, "{report}")?;
         writeln!(to, "next     starling predict --model {} \"TEXT\"", args.model.display())

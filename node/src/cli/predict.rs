@@ -1,11 +1,15 @@
 //! `starling predict`: a model's answers for text.
 
 use std::io::Read;
+use std::ops::Range;
 use std::path::PathBuf;
 
 use model::data::schema::TaskKind;
-use model::data::words::words;
+use model::data::words::{is_ideograph, words};
 use model::eval::tagging::{Matching, entities};
+use model::generate::sample::Sampling;
+use model::generate::text::continue_text;
+use model::seed::Seed;
 use serde_json::{Value, json};
 
 use crate::cli::output::{CliError, ExitCode, Output};
@@ -27,6 +31,21 @@ pub struct Args {
     /// auto, cpu, cuda[:N] or metal
     #[arg(long, default_value = "auto")]
     device: String,
+    /// Tokens a language model writes behind each text
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    tokens: usize,
+    /// Below 1 prefers likely tokens, above 1 surprises; 0 always takes the likeliest
+    #[arg(long, default_value_t = 0.8)]
+    temperature: f64,
+    /// Draw from the K likeliest tokens only; 0 for all
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    top_k: usize,
+    /// Draw from the likeliest tokens that together have this probability
+    #[arg(long, value_name = "P", default_value_t = 0.95)]
+    top_p: f64,
+    /// Seed of what a language model draws
+    #[arg(long, default_value_t = 7)]
+    seed: u64,
 }
 
 /// Runs the command.
@@ -35,7 +54,9 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
     let mut saved = Saved::open(&args.model, &args.device, 0).map_err(learner_error)?;
     let answers = match saved.kind {
         TaskKind::Tagging => tag(&mut saved, &texts)?,
-        TaskKind::Classify => classify(&mut saved, &texts)?,
+        // A model of nodes has no tokenizer, and the answer says so.
+        TaskKind::Classify | TaskKind::Nodes => classify(&mut saved, &texts)?,
+        TaskKind::Language => return write_on(args, &mut saved, &texts, output),
     };
     output.done(&answers, |to| {
         for answer in &answers {
@@ -68,18 +89,24 @@ fn texts(args: &Args) -> Result<Vec<String>, CliError> {
 }
 
 fn tag(saved: &mut Saved, texts: &[String]) -> Result<Vec<Value>, CliError> {
-    let cut: Vec<Vec<String>> =
-        texts.iter().map(|t| words(t).into_iter().map(|range| t[range].to_owned()).collect()).collect();
+    let ranges: Vec<Vec<Range<usize>>> = texts.iter().map(|text| words(text)).collect();
+    let cut: Vec<Vec<String>> = texts
+        .iter()
+        .zip(&ranges)
+        .map(|(text, ranges)| ranges.iter().map(|range| text[range.clone()].to_owned()).collect())
+        .collect();
     let said = saved.tag(&cut).map_err(|e| learner_error(e.into()))?;
     let mut answers = Vec::new();
-    for ((text, words), said) in texts.iter().zip(&cut).zip(said) {
+    for (((text, ranges), words), said) in texts.iter().zip(&ranges).zip(&cut).zip(said) {
         let tags: Vec<u32> = said.iter().map(|w| w.label).collect();
         let found = entities(&tags, &saved.labels, Matching::Default);
         let mut shown = String::new();
         let mut list = Vec::new();
         for (i, word) in words.iter().enumerate() {
             let entity = found.iter().find(|e| e.start <= i && i < e.end);
-            if i > 0 {
+            // Chinese is written without spaces.
+            let is_letter = |word: &String| word.chars().next_back().is_some_and(is_ideograph);
+            if i > 0 && !(is_letter(word) && is_letter(&words[i - 1])) {
                 shown.push(' ');
             }
             if entity.is_some_and(|e| e.start == i) {
@@ -95,7 +122,7 @@ fn tag(saved: &mut Saved, texts: &[String]) -> Result<Vec<Value>, CliError> {
             let probability = span.iter().map(|w| w.probability).fold(1.0f32, f32::min);
             list.push(json!({
                 "type": saved.labels.entity_types()[e.entity_type as usize],
-                "text": words[e.start..e.end].join(" "),
+                "text": text[ranges[e.start].start..ranges[e.end - 1].end],
                 "start_word": e.start,
                 "end_word": e.end,
                 "probability": probability,
@@ -107,15 +134,30 @@ fn tag(saved: &mut Saved, texts: &[String]) -> Result<Vec<Value>, CliError> {
     Ok(answers)
 }
 
-fn classify(saved: &mut Saved, texts: &[String]) -> Result<Vec<Value>, CliError> {
-    let mut rows = model::data::dataset::Dataset::unlabelled(saved.tokenizer.pad());
+/// Continues every text; people see it while it is written.
+fn write_on(args: &Args, saved: &mut Saved, texts: &[String], output: &Output) -> Result<(), CliError> {
+    let sampling = Sampling { temperature: args.temperature, top_k: args.top_k, top_p: args.top_p };
+    let tokenizer = saved.tokenizer().map_err(|e| learner_error(e.into()))?.clone();
+    let mut answers = Vec::new();
     for text in texts {
-        let encoded = saved
-            .tokenizer
-            .encode_text(text, saved.facts.tokens_max as usize)
-            .map_err(|e| learner_error(e.into()))?;
-        rows.push_classified(&encoded.ids, None).map_err(|e| learner_error(e.into()))?;
+        let stream = |piece: &str| output.text(|to| write!(to, "{}", escape::lines(piece))).is_ok();
+        stream(text);
+        let seed = Seed::from_u64(args.seed);
+        let written =
+            continue_text(&mut saved.session, &tokenizer, text, args.tokens, &sampling, &seed, stream)
+                .map_err(|e| learner_error(e.into()))?;
+        stream("\n");
+        answers.push(json!({ "text": text, "continuation": written }));
     }
+    output.done(&answers, |_| Ok(()))
+}
+
+fn classify(saved: &mut Saved, texts: &[String]) -> Result<Vec<Value>, CliError> {
+    let tokens_max = saved.facts.tokens_max as usize;
+    let rows = saved
+        .tokenizer()
+        .and_then(|tokenizer| model::task::classify::encode_texts(texts, tokenizer, tokens_max))
+        .map_err(|e| learner_error(e.into()))?;
     let said =
         model::task::classify::predict(&mut saved.session, &rows).map_err(|e| learner_error(e.into()))?;
     let answers = texts.iter().zip(said).map(|(text, said)| {

@@ -1,6 +1,5 @@
 //! `starling testnet`: five nodes, separate processes, one command.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -39,6 +38,9 @@ pub struct Args {
     /// Trained encoder to start from, a folder in Hugging Face layout
     #[arg(long, value_name = "DIR")]
     base: Option<PathBuf>,
+    /// Train and trade low-rank corrections of the base instead of every parameter
+    #[arg(long, value_name = "RANK", requires = "base")]
+    adapter_rank: Option<usize>,
     /// Outer steps with training, instead of the recipe's
     #[arg(long, value_name = "N")]
     outer_steps: Option<u32>,
@@ -62,6 +64,9 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
     let used = Use { with_data: args.data.is_some(), with_base: args.base.is_some() };
     let mut recipe = Recipe::find(&args.recipe, used)
         .map_err(|e| CliError::new(ExitCode::Usage, "there is no such recipe", e, ""))?;
+    if args.adapter_rank.is_some() {
+        recipe.model.adapter_rank = args.adapter_rank;
+    }
     if let Some(steps) = args.outer_steps {
         recipe.schedule.outer_steps = steps;
     }
@@ -305,16 +310,18 @@ fn save(plan: &Plan, outcome: &Outcome) -> Result<(), CliError> {
 }
 
 fn model_words(plan: &Plan, device: &str) -> String {
-    let arch: BTreeMap<String, serde_json::Value> =
-        serde_json::from_str(&plan.charter.model.architecture).unwrap_or_default();
+    let whole: serde_json::Value = serde_json::from_str(&plan.charter.model.architecture).unwrap_or_default();
+    let arch = whole.get("base").unwrap_or(&whole);
     let number = |key: &str| arch.get(key).and_then(serde_json::Value::as_u64).unwrap_or(0);
-    format!(
-        "{} {}x{}, {:.1} M parameters, device {device}",
-        arch.get("kind").and_then(|k| k.as_str()).unwrap_or("model"),
-        number("num_hidden_layers"),
-        number("hidden_size"),
-        plan.charter.model.parameters as f64 / 1e6
-    )
+    let layers = number("num_hidden_layers").max(number("num_layers"));
+    let kind = arch.get("kind").and_then(|kind| kind.as_str()).unwrap_or("model");
+    let count = plan.charter.model.parameters as f64;
+    let size = if count < 1e5 { format!("{:.1} k", count / 1e3) } else { format!("{:.1} M", count / 1e6) };
+    let traded = match whole["adapter"]["rank"].as_u64() {
+        Some(rank) => format!("adapters of rank {rank}, {size} parameters traded"),
+        None => format!("{size} parameters"),
+    };
+    format!("{kind} {layers}x{}, {traded}, device {device}", number("hidden_size"))
 }
 
 fn plan_error(error: PlanError) -> CliError {

@@ -25,6 +25,19 @@ pub fn line(text: &str) -> String {
     Remote(text).to_string()
 }
 
+/// The same for a text of many lines, of any length: line feeds stay.
+pub fn lines(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c != '\n' && is_unsafe(c) {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
 impl fmt::Display for Remote<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use fmt::Write;
@@ -60,6 +73,14 @@ mod tests {
         ] {
             assert_eq!(line(text), shown);
         }
+    }
+
+    #[test]
+    fn a_text_of_many_lines_keeps_them_and_paints_nothing() {
+        let long = format!("a\nb\u{1b}[2J{}", "x".repeat(2 * SHOWN_MAX));
+        let shown = lines(&long);
+        assert!(shown.starts_with("a\nb\\u{1b}[2J") && shown.ends_with("xx"));
+        assert!(shown.len() > 2 * SHOWN_MAX);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub mod averaging;
 pub mod job;
 pub mod learner;
+pub mod material;
 pub mod model_card;
 pub mod model_learner;
 pub mod saved;

@@ -7,8 +7,9 @@ use model::data::tokenize::tokenizer::Tokenizer;
 use model::error::Result;
 use model::eval::report::Report;
 use model::eval::tagging::Matching;
-use model::eval::{classify, tagging};
+use model::eval::{classify, language, tagging};
 use model::session::Session;
+use model::task::language::Encoded;
 
 /// Rows in one batch while the loss is taken.
 const ROWS: usize = 64;
@@ -37,6 +38,10 @@ pub enum Scored {
         /// The labels.
         labels: LabelSet,
     },
+    /// Rows with the next token behind each.
+    Language(Encoded),
+    /// No examples: the score says so by its number of samples.
+    Nothing,
 }
 
 impl Scored {
@@ -47,12 +52,19 @@ impl Scored {
                 tagging::evaluate(session, sentences, labels, tokenizer, *tokens_max, Matching::Default)
             }
             Self::Classes { rows, truth, labels } => classify::evaluate(session, rows, truth, labels),
+            Self::Language(encoded) => language::evaluate(session, &encoded.rows, encoded.bytes),
+            Self::Nothing => Ok(Report::new("none", &[], false, 0.0, 0)),
         }
     }
 
     /// Mean cross-entropy over all targets.
     pub fn loss(&self, session: &mut Session) -> Result<f64> {
-        let (Self::Tagging { rows, .. } | Self::Classes { rows, .. }) = self;
+        let rows = match self {
+            Self::Tagging { rows, .. }
+            | Self::Classes { rows, .. }
+            | Self::Language(Encoded { rows, .. }) => rows,
+            Self::Nothing => return Ok(0.0),
+        };
         let (mut sum, mut counted) = (0.0, 0u64);
         for (_, batch) in rows.evaluation_batches(ROWS) {
             let loss = session.evaluate_loss(&batch)?;

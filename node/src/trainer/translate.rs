@@ -6,22 +6,22 @@ use model::arch::config::{ArchConfig, Head};
 use model::data::batcher::{Batcher, Order};
 use model::data::dataset::Dataset;
 use model::data::labels::LabelSet;
-use model::data::load::{load_tagging_parts, load_text_parts};
-use model::data::schema::{Schema, TaskKind};
+use model::data::schema::TaskKind;
 use model::data::tokenize::tokenizer::Tokenizer;
 use model::device::DeviceChoice;
 use model::seed::Seed;
 use model::session::{Session, TrainingConfig};
-use model::task::{classify, tagging};
+use model::train::adapter::AdapterConfig;
 use model::train::optimizer::OptimizerConfig;
 use protocol::id::{Hash, PeerId};
 use protocol::shard::layout::Layout;
 use protocol::wire::charter::{Charter, Genesis, SignedCharter, TrainTerms};
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::trainer::material::Material;
 use crate::trainer::model_card::{Card, Facts};
 use crate::trainer::model_learner::ModelLearner;
-use crate::trainer::score::Scored;
 
 /// Where and with how many threads a model computes.
 #[derive(Clone, Debug)]
@@ -58,7 +58,7 @@ pub enum TranslateError {
         /// Which field.
         field: &'static str,
         /// What is known.
-        expected: &'static str,
+        expected: String,
         /// What stands there.
         found: String,
     },
@@ -96,30 +96,36 @@ type Result<T, E = TranslateError> = std::result::Result<T, E>;
 
 /// The kind of task a charter names.
 pub fn task_kind(charter: &Charter) -> Result<TaskKind> {
-    match charter.task.kind.as_str() {
-        "tagging" => Ok(TaskKind::Tagging),
-        "classify" => Ok(TaskKind::Classify),
-        other => Err(TranslateError::Unknown {
-            field: "task.kind",
-            expected: "tagging or classify",
-            found: other.to_owned(),
-        }),
-    }
+    task_named(&charter.task.kind)
+}
+
+/// The kind of task of a name.
+pub fn task_named(name: &str) -> Result<TaskKind> {
+    TaskKind::named(name).ok_or_else(|| TranslateError::Unknown {
+        field: "task.kind",
+        expected: TaskKind::names(),
+        found: name.to_owned(),
+    })
 }
 
 /// The labels a charter names.
 pub fn labels(kind: TaskKind, names: &[String]) -> Result<LabelSet> {
     Ok(match kind {
         TaskKind::Tagging => LabelSet::stated_for_tagging(names)?,
-        TaskKind::Classify => LabelSet::classes(names.iter().cloned())?,
+        TaskKind::Classify | TaskKind::Language | TaskKind::Nodes => {
+            LabelSet::classes(names.iter().cloned())?
+        }
     })
 }
 
-/// The head that a task needs.
-pub fn head(kind: TaskKind, labels: usize) -> Head {
-    match kind {
-        TaskKind::Tagging => Head::Tagging { labels },
-        TaskKind::Classify => Head::Classification { labels },
+/// The head that a task needs on an architecture.
+pub fn head(kind: TaskKind, labels: usize, arch: &ArchConfig) -> Head {
+    match (kind, arch) {
+        (TaskKind::Tagging, _) => Head::Tagging { labels },
+        (TaskKind::Classify | TaskKind::Nodes, _) => Head::Classification { labels },
+        // The outputs of a language model are the tokens, not the charter's labels.
+        (TaskKind::Language, ArchConfig::Decoder(decoder)) => Head::Language { labels: decoder.vocab_size },
+        (TaskKind::Language, _) => Head::Language { labels },
     }
 }
 
@@ -128,25 +134,79 @@ pub fn layout(session: &Session) -> Layout {
     Layout::new(session.shapes()).expect("a session's tensors are named once and are not empty")
 }
 
+/// The model as a charter writes it: an architecture, or corrections of one of which only these are trained and traded.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Architecture {
+    /// Low-rank corrections of a base.
+    Adapted {
+        /// Their size.
+        adapter: AdapterConfig,
+        /// What they correct.
+        base: ArchConfig,
+    },
+    /// Every parameter is trained.
+    Whole(ArchConfig),
+}
+
+impl Architecture {
+    /// Reads what a charter holds.
+    ///
+    /// # Errors
+    /// The text is none; the error says where.
+    pub fn read(text: &str) -> serde_json::Result<Self> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Adapted {
+            adapter: AdapterConfig,
+            base: ArchConfig,
+        }
+        let value: serde_json::Value = serde_json::from_str(text)?;
+        if value.get("adapter").is_some() {
+            let Adapted { adapter, base } = serde_json::from_value(value)?;
+            return Ok(Self::Adapted { adapter, base });
+        }
+        serde_json::from_value(value).map(Self::Whole)
+    }
+
+    /// The network itself.
+    pub fn network(&self) -> &ArchConfig {
+        match self {
+            Self::Adapted { base, .. } | Self::Whole(base) => base,
+        }
+    }
+
+    /// Puts corrections on a session where the charter asks for them; they begin with the seed of the genesis.
+    pub fn put_on(&self, session: Session, seed: Seed) -> Result<Session> {
+        match self {
+            Self::Adapted { adapter, .. } => Ok(session.adapted(adapter, &seed)?),
+            Self::Whole(_) => Ok(session),
+        }
+    }
+}
+
 /// A session with the genesis parameters of a charter.
 pub fn genesis(charter: &Charter, files: &Files, place: &Place) -> Result<Session> {
     let kind = task_kind(charter)?;
-    let arch: ArchConfig =
-        serde_json::from_str(&charter.model.architecture).map_err(|e| TranslateError::Unknown {
+    let architecture =
+        Architecture::read(&charter.model.architecture).map_err(|e| TranslateError::Unknown {
             field: "model.architecture",
-            expected: "an architecture this program knows",
+            expected: "an architecture this program knows".to_owned(),
             found: e.to_string(),
         })?;
+    let arch = architecture.network();
     let device: DeviceChoice = place.device.parse()?;
-    let head = head(kind, charter.task.labels.len());
+    let head = head(kind, charter.task.labels.len(), arch);
     let mut session = match (&charter.model.genesis, &files.base) {
         (Genesis::Checkpoint { seed, .. }, Some(base)) => {
             Session::from_folder(base, &head, &device, Seed::from_u64(*seed))?
         }
         (Genesis::Seed(seed) | Genesis::Checkpoint { seed, .. }, _) => {
-            Session::new(&arch, &head, &device, Seed::from_u64(*seed))?
+            Session::new(arch, &head, &device, Seed::from_u64(*seed))?
         }
     };
+    let (Genesis::Seed(seed) | Genesis::Checkpoint { seed, .. }) = &charter.model.genesis;
+    session = architecture.put_on(session, Seed::from_u64(*seed))?;
     let found = layout(&session).hash();
     if found != charter.model.layout {
         return Err(TranslateError::Layout { expected: charter.model.layout, found });
@@ -169,7 +229,7 @@ fn optimizer(terms: &TrainTerms) -> Result<OptimizerConfig> {
         "nesterov" => Ok(OptimizerConfig::Sgd { momentum: 0.9, nesterov: true, weight_decay: decay }),
         other => Err(TranslateError::Unknown {
             field: "train.optimizer",
-            expected: "adamw, sgd or nesterov",
+            expected: "adamw, sgd or nesterov".to_owned(),
             found: other.to_owned(),
         }),
     }
@@ -186,27 +246,16 @@ pub fn open_learner(
     let terms = charter.charter();
     let kind = task_kind(terms)?;
     let session = genesis(terms, files, place)?;
-    let tokenizer = Tokenizer::load(&files.tokenizer)?;
-    let tokens_max = terms.task.tokens_max as usize;
+    let tokenizer = if kind.is_text() { Some(Tokenizer::load(&files.tokenizer)?) } else { None };
     let labels = labels(kind, &terms.task.labels)?;
-    let schema = Schema::new(kind).with_labels(&labels);
-    let (rows, scored) = match kind {
-        TaskKind::Tagging => {
-            let parts = load_tagging_parts(data, &schema).map_err(unreadable)?;
-            let rows = tagging::encode(&parts.train, &tokenizer, tokens_max)?;
-            // What the node scores itself on while training: its own development part.
-            let sentences = if parts.dev.is_empty() { parts.test } else { parts.dev };
-            let scored = scored_tagging(sentences, &labels, &tokenizer, tokens_max)?;
-            (rows, scored)
-        }
-        TaskKind::Classify => {
-            let parts = load_text_parts(data, &schema).map_err(unreadable)?;
-            let rows = classify::encode(&parts.train, &tokenizer, tokens_max)?;
-            let texts = if parts.dev.is_empty() { parts.test } else { parts.dev };
-            let truth = texts.iter().map(|t| t.label).collect();
-            (rows, Scored::Classes { rows: classify::encode(&texts, &tokenizer, tokens_max)?, truth, labels })
-        }
+    let material = Material {
+        kind,
+        labels: &labels,
+        tokens_max: terms.task.tokens_max as usize,
+        arch: session.arch(),
+        tokenizer: tokenizer.as_ref(),
     };
+    let (rows, scored) = material.to_train_on(data).map_err(unreadable)?;
     if rows.is_empty() {
         return Err(TranslateError::NoData(data.display().to_string()));
     }
@@ -222,7 +271,7 @@ pub fn open_learner(
             peer_id: me.to_string(),
         },
         metric: terms.task.metric.clone(),
-        tokenizer: Some(Box::new(tokenizer)),
+        tokenizer: tokenizer.map(Box::new),
     };
     Ok(ModelLearner::new(session, batcher(rows, &terms.train, me)?, scored, terms.train.clone(), card))
 }
@@ -232,16 +281,4 @@ pub fn batcher(rows: Dataset, terms: &TrainTerms, me: &PeerId) -> Result<Batcher
     let order = if terms.in_order { Order::File } else { Order::Shuffled };
     let number = u64::from_le_bytes(me.0[..8].try_into().expect("a key has 32 bytes"));
     Ok(Batcher::new(rows, terms.batch as usize, order, Seed::from_u64(number).fork("batches"))?)
-}
-
-/// Tagged sentences, ready to score a model on.
-pub fn scored_tagging(
-    sentences: Vec<model::data::example::TaggedSentence>,
-    labels: &LabelSet,
-    tokenizer: &Tokenizer,
-    tokens_max: usize,
-) -> Result<Scored> {
-    let rows = tagging::encode(&sentences, tokenizer, tokens_max)?;
-    let tokenizer = Box::new(tokenizer.clone());
-    Ok(Scored::Tagging { sentences, rows, labels: labels.clone(), tokenizer, tokens_max })
 }
