@@ -279,7 +279,7 @@ impl Session {
             .engine
             .slots()
             .by_name()
-            .filter(|slot| !slot.name.ends_with("attention.self.key.bias"))
+            .filter(|slot| !slot.name.ends_with("key.bias"))
             // Before the first step the second factor of a correction is 0, and so is the gradient of the first.
             .filter(|slot| !slot.name.ends_with(FIRST_FACTOR))
             .filter(|slot| flat[slot.flat..slot.flat + slot.range.len()].iter().all(|value| *value == 0.0))

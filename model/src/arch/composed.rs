@@ -11,7 +11,7 @@ use crate::arch::config::{ArchConfig, EncoderConfig, Head, MlpConfig};
 use crate::arch::input::{Input, Packed};
 use crate::arch::masks::{Site, StepDropout};
 use crate::arch::weights::{Weights, get};
-use crate::arch::{composed_decoder, composed_graph};
+use crate::arch::{composed_decoder, composed_graph, composed_patch};
 use crate::error::Error;
 use crate::ops::activation::Activation;
 use crate::ops::dropout::Dropout;
@@ -47,6 +47,13 @@ pub fn logits(
             packed.set(ids, lengths, width, config.vocab_size, config.max_position_embeddings)?;
             let pass = composed_decoder::Pass { config, weights, device, lengths, width };
             pass.logits(ids).map_err(Error::tensor("forward pass of a decoder"))
+        }
+        (ArchConfig::Patch(config), Input::Dense { values, width }) => {
+            if width != config.image_values() || values.is_empty() || !values.len().is_multiple_of(width) {
+                return Err(Error::shape("values of an image", config.image_values(), width));
+            }
+            composed_patch::logits(config, weights, values, device)
+                .map_err(Error::tensor("forward pass of a patch encoder"))
         }
         (ArchConfig::Graph(config), Input::Nodes(batch)) => {
             batch.check(config.num_layers, config.features)?;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::arch::decoder_config::DecoderConfig;
 use crate::arch::graph_config::GraphConfig;
+use crate::arch::patch_config::PatchConfig;
 use crate::error::{Error, Result};
 use crate::ops::activation::Activation;
 
@@ -22,6 +23,8 @@ pub enum ArchConfig {
     Decoder(DecoderConfig),
     /// GraphSAGE over nodes with lists of features.
     Graph(GraphConfig),
+    /// A ViT-compatible patch encoder.
+    Patch(PatchConfig),
 }
 
 /// Sizes of a BERT-compatible encoder; the names are those of a Hugging Face `config.json`.
@@ -123,6 +126,7 @@ impl ArchConfig {
             Self::Mlp(config) => config.validate(head),
             Self::Decoder(config) => validate_decoder(config, head),
             Self::Graph(config) => validate_graph(config, head),
+            Self::Patch(config) => validate_patch(config, head),
         }
     }
 }
@@ -132,7 +136,7 @@ impl ArchConfig {
     pub fn reads(&self) -> &'static str {
         match self {
             Self::Encoder(_) | Self::Decoder(_) => "tokens",
-            Self::Mlp(_) => "features",
+            Self::Mlp(_) | Self::Patch(_) => "features",
             Self::Graph(_) => "nodes of a graph",
         }
     }
@@ -256,6 +260,23 @@ fn validate_graph(config: &GraphConfig, head: &Head) -> Result<()> {
     match head {
         Head::Classification { .. } => Ok(()),
         _ => Err(Error::config("head", "expected classification for a graph, found a label per token")),
+    }
+}
+
+fn validate_patch(config: &PatchConfig, head: &Head) -> Result<()> {
+    bounded("image_size", config.image_size, 1, 1 << 12)?;
+    bounded("patch_size", config.patch_size, 1, 1 << 12)?;
+    bounded("num_channels", config.num_channels, 1, 64)?;
+    bounded("hidden_size", config.hidden_size, 1, 1 << 14)?;
+    bounded("num_hidden_layers", config.num_hidden_layers, 1, 256)?;
+    bounded("num_attention_heads", config.num_attention_heads, 1, 256)?;
+    bounded("intermediate_size", config.intermediate_size, 1, 1 << 16)?;
+    config.validate()?;
+    bounded("patches of an image", config.patches(), 1, 1 << 14)?;
+    limited(config.matrices())?;
+    match head {
+        Head::Classification { .. } => Ok(()),
+        _ => Err(Error::config("head", "expected classification for images, found a label per token")),
     }
 }
 

@@ -7,6 +7,7 @@ use crate::arch::encoder::Encoder;
 use crate::arch::graph::GraphSage;
 use crate::arch::input::Input;
 use crate::arch::mlp::Mlp;
+use crate::arch::patch::PatchEncoder;
 use crate::arch::slot::Slots;
 use crate::error::{Error, Result};
 use crate::seed::Seed;
@@ -22,6 +23,8 @@ pub enum Network {
     Decoder(Box<Decoder>),
     /// A graph network.
     Graph(Box<GraphSage>),
+    /// A patch encoder.
+    Patch(Box<PatchEncoder>),
 }
 
 impl Network {
@@ -32,6 +35,9 @@ impl Network {
         let network = match arch {
             ArchConfig::Encoder(config) => Self::Encoder(Box::new(Encoder::new(config, head, &mut slots))),
             ArchConfig::Mlp(config) => Self::Mlp(Mlp::new(config, &mut slots)),
+            ArchConfig::Patch(config) => {
+                Self::Patch(Box::new(PatchEncoder::new(config, head.labels(), &mut slots)))
+            }
             ArchConfig::Graph(config) => {
                 Self::Graph(Box::new(GraphSage::new(config, head.labels(), &mut slots)))
             }
@@ -65,6 +71,10 @@ impl Network {
                 network.forward(weights, ids, lengths, width, training.is_some(), logits)?;
                 Ok(network.outputs())
             }
+            (Self::Patch(network), Input::Dense { values, width }) => {
+                network.forward(weights, values, width, training.is_some(), logits)?;
+                Ok(network.outputs())
+            }
             (Self::Graph(network), Input::Nodes(batch)) => {
                 network.forward(weights, batch, training, logits)?;
                 Ok(network.outputs())
@@ -77,7 +87,7 @@ impl Network {
     fn reads(&self) -> &'static str {
         match self {
             Self::Encoder(_) | Self::Decoder(_) => "tokens",
-            Self::Mlp(_) => "features",
+            Self::Mlp(_) | Self::Patch(_) => "features",
             Self::Graph(_) => "nodes of a graph",
         }
     }
@@ -92,7 +102,7 @@ impl Network {
     ) -> Result<()> {
         match self {
             Self::Decoder(network) => network.extend(weights, ids, cache, logits),
-            Self::Encoder(_) | Self::Mlp(_) | Self::Graph(_) => Err(Error::config(
+            Self::Encoder(_) | Self::Mlp(_) | Self::Graph(_) | Self::Patch(_) => Err(Error::config(
                 "arch",
                 "expected a decoder to continue a text, found another architecture",
             )),
@@ -107,6 +117,7 @@ impl Network {
             Self::Mlp(network) => network.backward(weights, gradient, dlogits),
             Self::Decoder(network) => network.backward(weights, gradient, dlogits),
             Self::Graph(network) => network.backward(weights, gradient, dlogits),
+            Self::Patch(network) => network.backward(weights, gradient, dlogits),
         }
     }
 }

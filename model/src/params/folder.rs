@@ -9,8 +9,8 @@ use crate::arch::config::{ArchConfig, EncoderConfig, Head, MlpConfig};
 use crate::arch::slot::Slots;
 use crate::error::{Error, Result};
 use crate::params::checkpoint::{self, Checkpoint, Found};
-use crate::params::llama;
 use crate::params::names::{candidates, is_head};
+use crate::params::{llama, vit};
 
 /// Longest `config.json` accepted, bytes.
 const CONFIG_BYTES_MAX: u64 = 4 << 20;
@@ -37,11 +37,12 @@ pub fn read_arch(dir: &Path) -> Result<ArchConfig> {
             let sizes = serde_json::from_value(sizes).map_err(|error| refuse(format!("`sizes`: {error}")))?;
             Ok(ArchConfig::Graph(sizes))
         }
+        Some("vit") => Ok(ArchConfig::Patch(vit::read(&config).map_err(refuse)?)),
         Some("llama") => Ok(ArchConfig::Decoder(llama::read(&config).map_err(refuse)?)),
         Some("bert") => Ok(ArchConfig::Encoder(encoder(&config).map_err(refuse)?)),
-        Some(other) => {
-            Err(refuse(format!("expected model_type `bert`, `llama`, `{MLP}` or `{GRAPH}`, found `{other}`")))
-        }
+        Some(other) => Err(refuse(format!(
+            "expected model_type `bert`, `llama`, `vit`, `{MLP}` or `{GRAPH}`, found `{other}`"
+        ))),
         None => Err(refuse("expected the key `model_type`, found none".into())),
     }
 }
@@ -65,7 +66,7 @@ pub fn read_head(dir: &Path) -> Result<Head> {
             };
         }
         ArchConfig::Decoder(decoder) => return Ok(Head::Language { labels: decoder.vocab_size }),
-        ArchConfig::Encoder(_) => {}
+        ArchConfig::Encoder(_) | ArchConfig::Patch(_) => {}
     }
     let architecture = config.get("architectures").and_then(|list| list.get(0)).and_then(Value::as_str);
     let checkpoint = Checkpoint::open(&weights(dir)?)?;
@@ -75,9 +76,11 @@ pub fn read_head(dir: &Path) -> Result<Head> {
     };
     match architecture {
         Some("BertForTokenClassification") => Ok(Head::Tagging { labels }),
-        Some("BertForSequenceClassification") => Ok(Head::Classification { labels }),
+        Some("BertForSequenceClassification" | "ViTForImageClassification") => {
+            Ok(Head::Classification { labels })
+        }
         _ => Err(refuse(
-            "expected `architectures` to name BertForTokenClassification or BertForSequenceClassification",
+            "expected `architectures` to name BertForTokenClassification, BertForSequenceClassification or ViTForImageClassification",
         )),
     }
 }
@@ -149,6 +152,7 @@ fn describe(arch: &ArchConfig, head: &Head) -> Map<String, Value> {
     let value = match arch {
         ArchConfig::Mlp(config) => json!({ "model_type": MLP, "layers": config.layers }),
         ArchConfig::Graph(config) => json!({ "model_type": GRAPH, "sizes": config }),
+        ArchConfig::Patch(config) => vit::describe(config, head.labels()),
         ArchConfig::Decoder(config) => llama::describe(config),
         ArchConfig::Encoder(config) => json!({
             "model_type": "bert",

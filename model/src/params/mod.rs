@@ -8,3 +8,4 @@ pub mod folder;
 pub mod header;
 mod llama;
 pub mod names;
+mod vit;

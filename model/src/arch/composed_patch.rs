@@ -1,0 +1,78 @@
+//! The patch encoder as differentiable candle operations.
+
+use candle_core::{D, Device, Result, Tensor};
+use candle_nn::ops::softmax;
+
+use crate::arch::patch_config::PatchConfig;
+use crate::arch::weights::{Weights, get};
+use crate::ops::activation::Activation;
+
+/// `logits (images, labels)` from values `(images, channels * side * side)`, already checked.
+pub(super) fn logits(
+    config: &PatchConfig,
+    weights: &Weights,
+    values: &[f32],
+    device: &Device,
+) -> Result<Tensor> {
+    let (hidden, patches) = (config.hidden_size, config.patches());
+    let images = values.len() / config.image_values();
+    let mut cut = Vec::new();
+    config.cut(values, &mut cut);
+    let kernel = get(weights, "vit.embeddings.patch_embeddings.projection.weight")?;
+    let projected = Tensor::from_vec(cut, (images * patches, config.patch_values()), device)?
+        .matmul(&kernel.reshape((hidden, config.patch_values()))?.t()?)?
+        .broadcast_add(get(weights, "vit.embeddings.patch_embeddings.projection.bias")?)?
+        .reshape((images, patches, hidden))?;
+    let first = get(weights, "vit.embeddings.cls_token")?.broadcast_as((images, 1, hidden))?.contiguous()?;
+    let mut x = Tensor::cat(&[&first, &projected], 1)?
+        .broadcast_add(get(weights, "vit.embeddings.position_embeddings")?)?
+        .reshape((images * (patches + 1), hidden))?;
+    for layer in 0..config.num_hidden_layers {
+        x = block(config, weights, &x, images, &format!("vit.encoder.layer.{layer}"))?;
+    }
+    let firsts: Vec<u32> = (0..images).map(|image| (image * (patches + 1)) as u32).collect();
+    let read = norm(config, weights, &x.index_select(&Tensor::new(firsts, device)?, 0)?, "vit.layernorm")?;
+    linear(weights, &read, "classifier")
+}
+
+fn block(config: &PatchConfig, weights: &Weights, x: &Tensor, images: usize, name: &str) -> Result<Tensor> {
+    let (heads, length) = (config.num_attention_heads, config.patches() + 1);
+    let size = config.hidden_size / heads;
+    let read = norm(config, weights, x, &format!("{name}.layernorm_before"))?;
+    let split = |part: &str| {
+        linear(weights, &read, &format!("{name}.attention.attention.{part}"))?
+            .reshape((images, length, heads, size))?
+            .transpose(1, 2)?
+            .contiguous()
+    };
+    let (query, key, value) = (split("query")?, split("key")?, split("value")?);
+    let scores = (query.matmul(&key.transpose(2, 3)?.contiguous()?)? / (size as f64).sqrt())?;
+    let context = softmax(&scores, D::Minus1)?
+        .matmul(&value)?
+        .transpose(1, 2)?
+        .reshape((images * length, config.hidden_size))?;
+    let attended = (x + linear(weights, &context, &format!("{name}.attention.output.dense"))?)?;
+    let read = norm(config, weights, &attended, &format!("{name}.layernorm_after"))?;
+    let up = linear(weights, &read, &format!("{name}.intermediate.dense"))?;
+    let activated = match config.hidden_act {
+        Activation::Gelu => up.gelu_erf()?,
+        Activation::GeluTanh => up.gelu()?,
+        Activation::Relu => up.relu()?,
+    };
+    &attended + linear(weights, &activated, &format!("{name}.output.dense"))?
+}
+
+fn norm(config: &PatchConfig, weights: &Weights, x: &Tensor, name: &str) -> Result<Tensor> {
+    let width = config.hidden_size as f64;
+    let centred = x.broadcast_sub(&(x.sum_keepdim(D::Minus1)? / width)?)?;
+    let variance = (centred.sqr()?.sum_keepdim(D::Minus1)? / width)?;
+    centred
+        .broadcast_div(&(variance + config.layer_norm_eps)?.sqrt()?)?
+        .broadcast_mul(get(weights, &format!("{name}.weight"))?)?
+        .broadcast_add(get(weights, &format!("{name}.bias"))?)
+}
+
+fn linear(weights: &Weights, x: &Tensor, name: &str) -> Result<Tensor> {
+    let weight = get(weights, &format!("{name}.weight"))?;
+    x.matmul(&weight.t()?)?.broadcast_add(get(weights, &format!("{name}.bias"))?)
+}
