@@ -45,6 +45,10 @@ pub const LINKS_SPARE: u32 = 32;
 pub const TRIM_AGE: Duration = Duration::from_secs(20);
 /// Streams of all protocols on one connection: four bulk streams and a few per control protocol are normal.
 pub const STREAMS_PER_CONNECTION_MAX: usize = 256;
+/// Streams of the other end that wait to be taken in: as many as it may have open.
+pub const STREAMS_WAITING_MAX: usize = STREAMS_PER_CONNECTION_MAX;
+/// Bytes of a frame of the multiplexer: a quarter of a stream's first window, so that four are under way.
+pub const STREAM_FRAME_BYTES: usize = 64 << 10;
 
 /// Peers in the address book: an order above the links a node holds.
 pub const BOOK_PEERS_MAX: usize = 1_024;

@@ -1,4 +1,4 @@
-//! How bytes travel: TCP with Noise and Yamux, QUIC beside it, names resolved where the machine can.
+//! How bytes travel: TCP with secured records and Yamux, QUIC beside it, names resolved where the machine can.
 //!
 //! TCP is for bulk: the kernel's congestion control can be chosen and it costs less. QUIC is for those that TCP does
 //! not reach.
@@ -10,13 +10,15 @@ use libp2p::core::transport::timeout::TransportTimeout;
 use libp2p::core::transport::{Boxed, Transport};
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
-use libp2p::{PeerId, dns, noise, quic, tcp, yamux};
+use libp2p::{PeerId, dns, quic, tcp};
 
 use crate::net::counted::Counted;
 use crate::net::counters::Counters;
 use crate::net::error::NetError;
-use crate::net::limits::{HANDSHAKE, STREAMS_PER_CONNECTION_MAX};
+use crate::net::limits::HANDSHAKE;
+use crate::net::muxer::Muxing;
 use crate::net::screen::Screened;
+use crate::net::secured::upgrade::Secured;
 
 type Link = Boxed<(PeerId, StreamMuxerBox)>;
 
@@ -36,15 +38,13 @@ pub(super) fn build(
 }
 
 fn links(key: &Keypair, allows_loopback: bool, counters: &Arc<Counters>) -> Result<Link, NetError> {
-    let noise = noise::Config::new(key).map_err(|e| NetError::Setup(format!("noise: {e}")))?;
-    let mut yamux = yamux::Config::default();
-    yamux.set_max_num_streams(STREAMS_PER_CONNECTION_MAX);
+    let secured = Secured::new(key).map_err(|e| NetError::Setup(format!("noise: {e}")))?;
     let count = Arc::clone(counters);
     let tcp = tcp::tokio::Transport::new(tcp::Config::default())
         .map(move |socket, _| Counted::new(socket, Arc::clone(&count)))
         .upgrade(Version::V1Lazy)
-        .authenticate(noise)
-        .multiplex(yamux)
+        .authenticate(secured)
+        .multiplex(Muxing::new())
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
     let count = Arc::clone(counters);
     let quic = quic::tokio::Transport::new(quic::Config::new(key))

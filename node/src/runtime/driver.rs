@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::id::{GossipId, InboundId, OuterStep, PeerId, RunId};
+use protocol::id::{GossipId, InboundId, OuterStep, PeerId, RunId, ShardIndex};
 use protocol::peer::input::{Answer, Command, Failure, Input};
 use protocol::peer::machine::Peer;
 use protocol::peer::output::{Outbox, Question};
@@ -178,11 +178,7 @@ impl Driver {
             }
             NetEvent::Heard { tag, bytes, .. } => self.gossip(GossipId(tag.0), &bytes),
             NetEvent::Asked { inbound, from, request } => self.question(InboundId(inbound.0), from, &request),
-            NetEvent::Part { ask, index, bytes } => {
-                if let Some(fetch) = self.fetches.get_mut(&ask) {
-                    fetch.parts.insert(index, bytes);
-                }
-            }
+            NetEvent::Part { ask, index, bytes } => self.part(ask, index, bytes),
             NetEvent::Done { ask, .. } => self.answered(ask),
             NetEvent::Failed { ask, reason, .. } => self.failed(ask, reason),
             NetEvent::Offended { peer, .. } => {
@@ -218,6 +214,18 @@ impl Driver {
         }
     }
 
+    /// One part of an answer; its hash was checked while it was read.
+    fn part(&mut self, ask: protocol::id::AskId, position: u32, bytes: Arc<[u8]>) {
+        let Some(fetch) = self.fetches.get_mut(&ask) else { return };
+        let Some((shard, hash)) = fetch.shard_at(position) else {
+            fetch.first.get_or_insert(bytes);
+            return;
+        };
+        fetch.shards.push(shard);
+        self.received.insert((ShardIndex(shard), hash), bytes);
+        self.feed(Input::Arrived { ask, shard });
+    }
+
     fn answered(&mut self, ask: protocol::id::AskId) {
         let Some(fetch) = self.fetches.remove(&ask) else { return };
         match &fetch.question {
@@ -229,7 +237,7 @@ impl Driver {
                 self.feed(Input::Answered { ask, answer: Answer::News(opened) });
             }
             Question::Manifest { expected, .. } => {
-                let bytes = fetch.parts.get(&0).cloned().unwrap_or_else(|| Arc::from([]));
+                let bytes = fetch.first.clone().unwrap_or_else(|| Arc::from([]));
                 match Manifest::open(&bytes, expected, |_| self.shards) {
                     Ok(manifest) => {
                         self.sketches.insert(manifest.peer, manifest.manifest.sketch.clone());
@@ -242,10 +250,7 @@ impl Driver {
                 }
             }
             Question::Shards { .. } => {
-                let shards = fetch.shards();
-                let indices = shards.iter().map(|(index, _, _)| *index).collect();
-                self.received.extend(shards.into_iter().map(|(_, hash, bytes)| (hash, bytes)));
-                self.feed(Input::Answered { ask, answer: Answer::Shards(indices) });
+                self.feed(Input::Answered { ask, answer: Answer::Shards(fetch.shards) });
             }
         }
     }

@@ -17,8 +17,10 @@ pub struct Fetch {
     pub peer: PeerId,
     /// What it was.
     pub question: Question,
-    /// Parts that came, by position.
-    pub parts: BTreeMap<u32, Arc<[u8]>>,
+    /// The first part, unless it is a shard: those are kept apart.
+    pub first: Option<Arc<[u8]>>,
+    /// Indices of the shards that came.
+    pub shards: Vec<u32>,
 }
 
 /// Questions under way, by name.
@@ -43,17 +45,13 @@ pub fn request(run: RunId, question: &Question) -> (Vec<u8>, Vec<PartSpec>) {
 impl Fetch {
     /// The messages in an answer to [`Question::News`]; none when it does not decode.
     pub fn news(&self) -> Option<Vec<Vec<u8>>> {
-        let news: News = decode_control(self.parts.get(&0)?).ok()?;
+        let news: News = decode_control(self.first.as_ref()?).ok()?;
         Some(news.messages)
     }
 
-    /// Indices and bytes of the shards that came.
-    pub fn shards(self) -> Vec<(u32, Hash, Arc<[u8]>)> {
-        let Question::Shards { shards, .. } = self.question else { return Vec::new() };
-        let mut parts = self.parts;
-        let with_bytes = shards.into_iter().enumerate();
-        with_bytes
-            .filter_map(|(i, (index, hash, _))| Some((index, hash, parts.remove(&(i as u32))?)))
-            .collect()
+    /// Index and hash of the shard that is the part at a position; none when shards were not asked for.
+    pub fn shard_at(&self, position: u32) -> Option<(u32, Hash)> {
+        let Question::Shards { shards, .. } = &self.question else { return None };
+        shards.get(position as usize).map(|(index, hash, _)| (*index, *hash))
     }
 }

@@ -29,7 +29,7 @@ impl Driver {
             Output::Judge { gossip, verdict } => self.judge(gossip, verdict),
             Output::Ask { ask, peer, question, deadline } => {
                 let (bytes, parts) = request(self.run, &question);
-                self.fetches.insert(ask, Fetch { peer, question, parts: Default::default() });
+                self.fetches.insert(ask, Fetch { peer, question, first: None, shards: Vec::new() });
                 let first_byte_timeout = std::time::Duration::from_micros(deadline.0);
                 self.net.send(NetCommand::Ask { ask, peer, request: bytes, parts, first_byte_timeout });
             }
@@ -46,6 +46,13 @@ impl Driver {
             Output::Ban(peer) => self.net.send(NetCommand::Ban { peer }),
             Output::Unban(peer) => self.net.send(NetCommand::Unban { peer }),
             Output::Train(order) => self.order(Job::Train(order)),
+            Output::MixAhead(order) => {
+                // Handed over, not copied: what is mixed makes room for what comes.
+                let shards = order.sources.iter();
+                let places = shards.flat_map(|(shard, from)| from.iter().map(|s| (*shard, s.hash)));
+                let bytes = places.filter_map(|place| self.received.remove_entry(&place)).collect();
+                self.order(Job::MixAhead(order, bytes));
+            }
             Output::Mix(order) => {
                 let bytes = std::mem::take(&mut self.received);
                 self.order(Job::Mix(order, bytes));

@@ -4,19 +4,21 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use protocol::id::{Hash, OuterStep};
+use protocol::id::{Hash, OuterStep, ShardIndex};
 use protocol::peer::input::{Evaluated, Mixed, Trained};
 use protocol::peer::output::{MixOrder, TrainOrder};
 
-/// Bytes of encoded shards, by hash.
-pub type ShardBytes = BTreeMap<Hash, Arc<[u8]>>;
+/// Bytes of encoded shards, by place and hash.
+pub type ShardBytes = BTreeMap<(ShardIndex, Hash), Arc<[u8]>>;
 
 /// An order.
 #[derive(Debug)]
 pub enum Job {
     /// Train and encode.
     Train(TrainOrder),
-    /// Mix; the bytes of every source are with it.
+    /// Mix these shards while others are under way; the bytes of every source are with it.
+    MixAhead(MixOrder, ShardBytes),
+    /// Mix what was not mixed ahead, and go on from the result; the bytes of every source are with it.
     Mix(MixOrder, ShardBytes),
     /// Evaluate.
     Evaluate(OuterStep),

@@ -1,18 +1,20 @@
 //! The trainer thread: owns the learner and the parameters, takes orders one at a time, reports each.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use protocol::id::{OuterStep, PeerId};
+use protocol::id::{Hash, OuterStep, PeerId, ShardIndex};
 use protocol::mixing::outer::Outer;
 use protocol::mixing::plausible::Gate;
 use protocol::peer::input::{Evaluated, Mixed, Trained};
 use protocol::peer::output::{MixHow, MixOrder, TrainOrder};
+use protocol::peer::update::{MixScratch, ShardMix, ShardState, mix_shard};
 use protocol::rng::Seed;
 use protocol::shard::cut::cut;
 use protocol::time::Span;
@@ -21,7 +23,7 @@ use rayon::prelude::*;
 
 use crate::trainer::job::{Checkpoint, Job, Report, ShardBytes};
 use crate::trainer::learner::{Learner, LearnerError, Lesson};
-use crate::trainer::update::{ShardMix, ShardState, encode, mix_shard};
+use crate::trainer::update::encode;
 
 /// What the trainer starts from.
 pub struct TrainerStart {
@@ -98,14 +100,38 @@ struct Worker {
     cuts: Vec<Range<usize>>,
     genesis: Vec<f32>,
     agreed: Vec<f32>,
+    /// Parameters after training; then their mix with the others'; read anew from the learner before it is used again.
     working: Vec<f32>,
     outer: Outer,
-    mixed: Vec<f32>,
     gates: Vec<Gate>,
+    ahead: Ahead,
     noise: Seed,
     sketch: Seed,
     export: PathBuf,
     stop: Arc<AtomicBool>,
+}
+
+/// Shards of one outer step that were mixed before the others had come.
+#[derive(Default)]
+struct Ahead {
+    step: OuterStep,
+    found: BTreeMap<ShardIndex, ShardMix>,
+    busy: Duration,
+    scratch: MixScratch,
+}
+
+impl Ahead {
+    /// Forgets what belongs to another step.
+    fn begin(&mut self, step: OuterStep) {
+        if self.step != step {
+            self.take();
+            self.step = step;
+        }
+    }
+
+    fn take(&mut self) -> (BTreeMap<ShardIndex, ShardMix>, Duration) {
+        (std::mem::take(&mut self.found), std::mem::take(&mut self.busy))
+    }
 }
 
 impl Worker {
@@ -136,8 +162,9 @@ impl Worker {
         }
         let cuts = cut(len, codec);
         let gates = cuts.iter().map(|_| Gate::new()).collect();
-        let (working, mixed) = (agreed.clone(), agreed.clone());
-        Ok(Self { learner, cuts, genesis, agreed, working, mixed, outer, gates, noise, sketch, export, stop })
+        let working = agreed.clone();
+        let ahead = Ahead::default();
+        Ok(Self { learner, cuts, genesis, agreed, working, outer, gates, ahead, noise, sketch, export, stop })
     }
 
     fn run(mut self, orders: &mpsc::Receiver<Job>, mut report: impl FnMut(Report)) {
@@ -147,6 +174,10 @@ impl Worker {
             }
             let done = match job {
                 Job::Train(order) => self.train(order),
+                Job::MixAhead(order, bytes) => {
+                    self.mix_ahead(&order, bytes);
+                    Ok(None)
+                }
                 Job::Mix(order, bytes) => self.mix(&order, &bytes),
                 Job::Evaluate(step) => self.evaluate(step),
                 Job::Checkpoint(step) => Ok(Some(self.checkpoint(step))),
@@ -186,6 +217,8 @@ impl Worker {
             return Ok(None);
         }
         self.learner.read(&mut self.working);
+        // Should a step be trained twice, nothing mixed into the parameters of before is left.
+        self.ahead.take();
         let busy = Span(begun.elapsed().as_micros() as u64);
         let noise = self.noise.fork_index(u64::from(order.step.0));
         let encoded = encode(&self.working, &self.genesis, &self.cuts, plan.codec, &noise, &self.sketch);
@@ -208,28 +241,52 @@ impl Worker {
         Ok(Some(Report::Trained(trained, blocks)))
     }
 
+    /// Mixes shards that are complete while others are under way. Training reads the working parameters anew, so
+    /// what is mixed here is lost without harm when the step is given up.
+    fn mix_ahead(&mut self, order: &MixOrder, bytes: ShardBytes) {
+        let begun = Instant::now();
+        self.ahead.begin(order.step);
+        for (shard, sources) in &order.sources {
+            let place = shard.0 as usize;
+            let (Some(range), Some(gate)) = (self.cuts.get(place), self.gates.get_mut(place)) else {
+                continue;
+            };
+            let (genesis, working) = (&self.genesis[range.clone()], &mut self.working[range.clone()]);
+            let state = ShardState { genesis, working, gate };
+            let find = |hash: &Hash| bytes.get(&(*shard, *hash)).map(AsRef::as_ref);
+            let found = mix_shard(sources, find, order.how, state, &mut self.ahead.scratch);
+            self.ahead.found.insert(*shard, found);
+        }
+        self.ahead.busy += begun.elapsed();
+    }
+
     fn mix(&mut self, order: &MixOrder, bytes: &ShardBytes) -> Result<Option<Report>, LearnerError> {
         let begun = Instant::now();
         if matches!(order.how, MixHow::Join) {
             self.learner.read(&mut self.working);
         }
-        let found = self.mix_shards(order, bytes);
+        self.ahead.begin(order.step);
+        let (mut found, busy) = self.ahead.take();
+        let late = self.mix_shards(order, bytes, &found);
         let len = self.agreed.len();
         match order.how {
-            MixHow::Step { is_settling: false, .. } => self.outer.step(0..len, &mut self.agreed, &self.mixed),
-            // Momentum would carry on where nothing is trained, and a joiner has none of its own.
+            MixHow::Step { is_settling: false, .. } if !self.outer.is_none() => {
+                self.outer.step(0..len, &mut self.agreed, &self.working);
+            }
+            // The mix as it is. Momentum would carry on where nothing is trained, and a joiner has none of its own.
             MixHow::Step { .. } | MixHow::Join => {
-                self.agreed.copy_from_slice(&self.mixed);
+                std::mem::swap(&mut self.agreed, &mut self.working);
                 self.outer.rest();
             }
         }
-        // The working copy is read anew from the learner before it is used again.
         self.learner.write(&self.agreed)?;
-        let mut weights: std::collections::BTreeMap<PeerId, f32> = std::collections::BTreeMap::new();
+        let mut weights: BTreeMap<PeerId, f32> = BTreeMap::new();
         let mut refused = Vec::new();
         let (mut square, mut count, mut own) = (0.0, 0usize, 0.0);
-        let shards = found.len().max(1);
-        for shard in found {
+        let shards = order.sources.len().max(1);
+        // In the order of the shards, so that sums do not depend on what came first.
+        found.extend(late);
+        for shard in found.into_values() {
             for (peer, weight) in shard.weights {
                 *weights.entry(peer).or_default() += weight / shards as f32;
             }
@@ -247,28 +304,31 @@ impl Worker {
             weights: weights.into_iter().collect(),
             refused,
             distance: if own > 0.0 { (mean / own).sqrt() } else { 0.0 },
-            busy: Span(begun.elapsed().as_micros() as u64),
+            busy: Span((busy + begun.elapsed()).as_micros() as u64),
         };
         Ok(Some(Report::Mixed(mixed)))
     }
 
-    fn mix_shards(&mut self, order: &MixOrder, bytes: &ShardBytes) -> Vec<ShardMix> {
-        let mut mixed = self.mixed.as_mut_slice();
+    /// Mixes the shards that were not mixed ahead.
+    fn mix_shards(
+        &mut self,
+        order: &MixOrder,
+        bytes: &ShardBytes,
+        ahead: &BTreeMap<ShardIndex, ShardMix>,
+    ) -> Vec<(ShardIndex, ShardMix)> {
+        let mut working = self.working.as_mut_slice();
         let mut states = Vec::with_capacity(self.cuts.len());
         for (range, gate) in self.cuts.iter().zip(&mut self.gates) {
-            let (own, rest) = mixed.split_at_mut(range.len());
-            mixed = rest;
-            states.push(ShardState {
-                genesis: &self.genesis[range.clone()],
-                working: &self.working[range.clone()],
-                mixed: own,
-                gate,
-            });
+            let (own, rest) = working.split_at_mut(range.len());
+            working = rest;
+            states.push(ShardState { genesis: &self.genesis[range.clone()], working: own, gate });
         }
-        let shards = order.sources.par_iter().zip(states);
+        let shards =
+            order.sources.par_iter().zip(states).filter(|((shard, _), _)| !ahead.contains_key(shard));
         shards
-            .map_init(Vec::new, |spare, ((_, sources), state)| {
-                mix_shard(sources, bytes, order.how, state, spare)
+            .map_init(MixScratch::default, |scratch, ((shard, sources), state)| {
+                let find = |hash: &Hash| bytes.get(&(*shard, *hash)).map(AsRef::as_ref);
+                (*shard, mix_shard(sources, find, order.how, state, scratch))
             })
             .collect()
     }
@@ -291,5 +351,112 @@ impl Worker {
             learner: self.learner.state(),
         };
         Report::Checkpoint(step, checkpoint)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trainer::averaging::{Averaging, Expected};
+    use protocol::exchange::pull::Source;
+    use protocol::stage::plan::Plan;
+    use protocol::wire::choice::{Rule, Stage};
+
+    const LEN: usize = 3_000;
+    const STEP: OuterStep = OuterStep(1);
+
+    fn vector(seed: u64) -> Vec<f32> {
+        let mut rng = Seed::from_u64(seed).rng();
+        (0..LEN).map(|_| rng.unit_f64() as f32 - 0.5).collect()
+    }
+
+    /// A worker whose learner has trained to `vector(1)`.
+    fn trained(outer: (f32, f32)) -> Worker {
+        let start = TrainerStart {
+            learner: Box::new(Averaging::new(vector(1), Expected::default())),
+            codec: Codec::F16,
+            noise: Seed::from_u64(5),
+            sketch: Seed::from_u64(6),
+            outer,
+            export: PathBuf::new(),
+            restored: None,
+        };
+        let mut worker = Worker::new(start, Arc::default()).unwrap();
+        let plan = Plan {
+            stage: Stage::Train,
+            codec: Codec::F16,
+            inner_steps: 1,
+            inner_start: 0,
+            inner_total: 1,
+            evaluates: false,
+        };
+        worker.train(TrainOrder { step: STEP, plan, seconds_max: 0 }).unwrap();
+        worker
+    }
+
+    /// What three peers send, shard by shard.
+    fn pulled() -> (MixOrder, ShardBytes) {
+        let (cuts, genesis) = (cut(LEN, Codec::F16), vec![0.0; LEN]);
+        let mut sources: Vec<(ShardIndex, Vec<Source>)> =
+            (0..cuts.len()).map(|shard| (ShardIndex(shard as u32), Vec::new())).collect();
+        let mut bytes = ShardBytes::new();
+        for peer in 2..5u8 {
+            let theirs = vector(peer.into());
+            let (noise, sketch) = (Seed::from_u64(7), Seed::from_u64(6));
+            let (_, blocks) = encode(&theirs, &genesis, &cuts, Codec::F16, &noise, &sketch).unwrap();
+            for ((shard, from), (hash, block)) in sources.iter_mut().zip(blocks) {
+                from.push(Source { peer: PeerId([peer; 32]), step: STEP, hash, codec: Codec::F16 });
+                bytes.insert((*shard, hash), block);
+            }
+        }
+        let how = MixHow::Step { rule: Rule::Mean, byzantine: 0, is_settling: false };
+        (MixOrder { step: STEP, sources, how }, bytes)
+    }
+
+    fn report(worker: &mut Worker, order: &MixOrder, bytes: &ShardBytes) -> Mixed {
+        match worker.mix(order, bytes).unwrap() {
+            Some(Report::Mixed(mixed)) => Mixed { busy: Span::ZERO, ..mixed },
+            other => panic!("expected a mix, found {other:?}"),
+        }
+    }
+
+    #[test]
+    fn shards_mixed_ahead_in_any_order_give_what_mixing_all_at_once_gives() {
+        let (order, bytes) = pulled();
+        for outer in [(0.0, 1.0), (0.5, 0.7)] {
+            let mut at_once = trained(outer);
+            let expected = report(&mut at_once, &order, &bytes);
+            assert_eq!(expected.weights.len(), 3);
+            let mut piecemeal = trained(outer);
+            let mut left = bytes.clone();
+            for place in [5, 0, 3] {
+                let sources = vec![order.sources[place].clone()];
+                let ahead = MixOrder { sources, ..order.clone() };
+                let (now, later) = left.into_iter().partition(|((shard, _), _)| shard.0 as usize == place);
+                left = later;
+                piecemeal.mix_ahead(&ahead, now);
+            }
+            assert_eq!(report(&mut piecemeal, &order, &left), expected);
+            assert_eq!(piecemeal.agreed, at_once.agreed);
+        }
+    }
+
+    #[test]
+    fn what_was_mixed_ahead_for_a_step_given_up_leaves_no_trace() {
+        let (order, bytes) = pulled();
+        let mut worker = trained((0.0, 1.0));
+        let expected = report(&mut trained((0.0, 1.0)), &order, &bytes);
+        let sources = vec![order.sources[2].clone()];
+        worker.mix_ahead(&MixOrder { sources, ..order.clone() }, bytes.clone());
+        let plan = Plan {
+            stage: Stage::Train,
+            codec: Codec::F16,
+            inner_steps: 0,
+            inner_start: 0,
+            inner_total: 1,
+            evaluates: false,
+        };
+        worker.train(TrainOrder { step: STEP, plan, seconds_max: 0 }).unwrap();
+        assert_eq!(report(&mut worker, &order, &bytes), expected);
     }
 }

@@ -58,6 +58,8 @@ pub struct Pull {
     peers: BTreeMap<PeerId, Peer>,
     drawn: Vec<BTreeSet<PeerId>>,
     replaced: Vec<bool>,
+    /// Shards handed out before the end, because nothing more will come for them.
+    handed_out: BTreeSet<u32>,
 }
 
 impl Pull {
@@ -75,6 +77,7 @@ impl Pull {
             peers: BTreeMap::new(),
             drawn: vec![BTreeSet::new(); shards],
             replaced: vec![false; shards],
+            handed_out: BTreeSet::new(),
         };
         for shard in 0..shards {
             for peer in rng.draw(&keys, count) {
@@ -141,6 +144,21 @@ impl Pull {
         }
     }
 
+    /// Notes one shard of an answer that is still coming; it was checked.
+    ///
+    /// Answers what came for this shard once everybody drawn for it has sent it: it can be mixed while the rest is under
+    /// way. Each shard is handed out once, and all of them come with [`Pull::sources`] at the end as well.
+    pub fn arrived(&mut self, ask: AskId, shard: u32) -> Option<Vec<Source>> {
+        let p = self.peers.values_mut().find(|p| p.under_way == Some(ask))?;
+        if !p.wanted.contains(&shard) {
+            return None;
+        }
+        p.got.insert(shard);
+        let mut drawn = self.drawn[shard as usize].iter().filter_map(|peer| self.peers.get(peer));
+        let is_complete = drawn.all(|p| p.failed || p.got.contains(&shard));
+        (is_complete && self.handed_out.insert(shard)).then(|| self.sources_of(shard))
+    }
+
     /// Frees a peer that was busy, to be asked again.
     pub fn again(&mut self, ask: AskId) {
         if let Some(p) = self.peers.values_mut().find(|p| p.under_way == Some(ask)) {
@@ -176,20 +194,21 @@ impl Pull {
 
     /// What arrived, shard by shard, in the order of the peers' keys.
     pub fn sources(&self) -> Vec<(ShardIndex, Vec<Source>)> {
-        let of_shard = |shard: u32| {
-            let from = self.peers.iter().filter(move |(_, p)| p.got.contains(&shard));
-            from.filter_map(move |(peer, p)| {
-                let manifest = p.manifest.as_ref()?;
-                Some(Source {
-                    peer: *peer,
-                    step: manifest.manifest.step,
-                    hash: *manifest.manifest.shards.get(shard as usize)?,
-                    codec: manifest.manifest.codec,
-                })
+        (0..self.drawn.len() as u32).map(|shard| (ShardIndex(shard), self.sources_of(shard))).collect()
+    }
+
+    fn sources_of(&self, shard: u32) -> Vec<Source> {
+        let from = self.peers.iter().filter(|(_, p)| p.got.contains(&shard));
+        from.filter_map(|(peer, p)| {
+            let manifest = p.manifest.as_ref()?;
+            Some(Source {
+                peer: *peer,
+                step: manifest.manifest.step,
+                hash: *manifest.manifest.shards.get(shard as usize)?,
+                codec: manifest.manifest.codec,
             })
-            .collect()
-        };
-        (0..self.drawn.len() as u32).map(|shard| (ShardIndex(shard), of_shard(shard))).collect()
+        })
+        .collect()
     }
 
     /// Manifests behind what arrived, with the number of shards taken of each.
@@ -211,5 +230,105 @@ impl Peer {
             return None;
         }
         Some(Next::Shards { manifest: manifest.hash, codec: manifest.manifest.codec, shards })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::RunId;
+    use crate::rng::Seed;
+    use crate::wire::choice::Stage;
+    use crate::wire::manifest::{Manifest, VERSION};
+
+    const SHARDS: usize = 4;
+    const STEP: OuterStep = OuterStep(3);
+
+    fn peer(number: u8) -> PeerId {
+        PeerId([number; 32])
+    }
+
+    fn announce(number: u8) -> Announce {
+        Announce { step: STEP, manifest: Hash([number; 32]), manifest_bytes: 900, stage: Stage::Train }
+    }
+
+    fn manifest(number: u8) -> VerifiedManifest {
+        let shards = (0..SHARDS as u8).map(|shard| Hash([10 * number + shard; 32])).collect();
+        let manifest = Manifest {
+            version: VERSION,
+            run: RunId(Hash([1; 32])),
+            step: STEP,
+            parent: Hash::default(),
+            stage: Stage::Train,
+            codec: Codec::Int8,
+            inner_steps: 1,
+            samples: 1,
+            shards,
+            root: Hash::default(),
+            norms: vec![1.0; SHARDS],
+            sketch: Vec::new(),
+            ledger: Hash::default(),
+            privacy: None,
+        };
+        VerifiedManifest { peer: peer(number), manifest, hash: Hash([number; 32]) }
+    }
+
+    fn candidates(peers: u8) -> BTreeMap<PeerId, Announce> {
+        (1..=peers).map(|number| (peer(number), announce(number))).collect()
+    }
+
+    /// Every shard drawn from all of `peers` (asks named by number); their manifests are there, their shards asked for.
+    fn asked(peers: u8) -> Pull {
+        let mut rng = Seed::from_u64(1).rng();
+        let mut pull = Pull::new(STEP, &candidates(peers), SHARDS, peers.into(), &mut rng);
+        for number in 1..=peers {
+            pull.manifest(&peer(number), manifest(number));
+            pull.asked(&peer(number), AskId(number.into()));
+        }
+        pull
+    }
+
+    #[test]
+    fn a_shard_is_handed_out_once_when_the_last_peer_drawn_for_it_has_sent_it() {
+        let mut pull = asked(3);
+        assert_eq!(pull.arrived(AskId(1), 2), None);
+        assert_eq!(pull.arrived(AskId(3), 2), None);
+        assert_eq!(pull.arrived(AskId(3), 1), None);
+        let sources = pull.arrived(AskId(2), 2).unwrap();
+        assert_eq!(sources.iter().map(|s| s.peer).collect::<Vec<_>>(), [peer(1), peer(2), peer(3)]);
+        assert_eq!(sources.iter().map(|s| s.hash.0[0]).collect::<Vec<_>>(), [12, 22, 32]);
+        assert_eq!(pull.arrived(AskId(2), 2), None);
+        assert!(!pull.is_over());
+        for number in 1..=3 {
+            pull.shards(&peer(number), &[0, 1, 2, 3]);
+        }
+        assert!(pull.is_over());
+        assert_eq!(pull.sources()[2], (ShardIndex(2), sources));
+    }
+
+    #[test]
+    fn shards_nobody_asked_this_peer_for_and_unknown_asks_change_nothing() {
+        let mut pull = asked(1);
+        assert_eq!(pull.arrived(AskId(9), 0), None);
+        assert_eq!(pull.arrived(AskId(1), 77), None);
+        assert!(pull.sources().iter().all(|(_, from)| from.is_empty()));
+    }
+
+    #[test]
+    fn a_peer_that_fails_in_the_middle_keeps_what_came_and_the_rest_is_drawn_anew() {
+        let mut rng = Seed::from_u64(1).rng();
+        let mut pull = asked(2);
+        pull.arrived(AskId(1), 0);
+        assert!(pull.arrived(AskId(2), 0).is_some());
+        pull.fail(&peer(1), &candidates(3), &mut rng);
+        let fresh = |(who, next): &(PeerId, Next)| *who == peer(3) && matches!(next, Next::Manifest(_));
+        assert!(pull.next().iter().any(fresh));
+        pull.manifest(&peer(3), manifest(3));
+        pull.asked(&peer(3), AskId(3));
+        // Shard 0 is through; of shard 1 the failed peer owes nothing any more.
+        assert_eq!(pull.arrived(AskId(2), 1), None);
+        let sources = pull.arrived(AskId(3), 1).unwrap();
+        assert_eq!(sources.iter().map(|s| s.peer).collect::<Vec<_>>(), [peer(2), peer(3)]);
+        assert_eq!(pull.sources()[0].1.len(), 2);
     }
 }

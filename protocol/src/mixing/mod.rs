@@ -10,5 +10,6 @@ pub mod outer;
 pub mod plausible;
 pub mod rule;
 pub mod stats;
+pub mod streamed;
 pub mod trimmed;
 pub mod weighted;

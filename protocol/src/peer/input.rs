@@ -40,6 +40,14 @@ pub enum Input {
         /// What came.
         answer: Answer,
     },
+    /// One shard of an answer came and has the right hash; the rest of the answer is under way. A driver may leave these
+    /// out: what it says in `Answered` is what counts.
+    Arrived {
+        /// Which question.
+        ask: AskId,
+        /// Index of the shard.
+        shard: u32,
+    },
     /// A question of ours failed.
     Failed {
         /// Which question.

@@ -166,6 +166,7 @@ impl Peer {
             Input::Heard { gossip, message } => self.heard(Some(gossip), &message, now, out),
             Input::Asked { inbound, from, request } => self.asked(inbound, from, &request, now, out),
             Input::Answered { ask, answer } => self.answered(ask, answer, now, out),
+            Input::Arrived { ask, shard } => self.arrived(ask, shard, out),
             Input::Failed { ask, failure } => self.failed(ask, failure, now, out),
             Input::Offended { peer, offence } => self.offended(peer, offence, now, out),
             Input::Trained(trained) => self.trained(trained, now, out),

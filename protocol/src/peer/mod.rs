@@ -14,3 +14,4 @@ pub mod serving;
 pub mod snapshot;
 pub mod status;
 pub mod stepping;
+pub mod update;

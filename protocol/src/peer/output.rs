@@ -56,6 +56,9 @@ pub enum Output {
     Unban(PeerId),
     /// Train, then encode the update.
     Train(TrainOrder),
+    /// Everything came for one shard: it may be mixed while others are under way. `Mix` will list it again; a driver
+    /// may wait for that. Only one that says what `Arrived` is told.
+    MixAhead(MixOrder),
     /// Mix what was pulled into the own parameters.
     Mix(MixOrder),
     /// Evaluate the agreed parameters.
@@ -115,7 +118,7 @@ pub struct TrainOrder {
     pub seconds_max: u32,
 }
 
-/// A mixing order. The driver holds the bytes of every source.
+/// A mixing order. The driver holds the bytes of every source, except of shards that it mixed ahead.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MixOrder {
     /// The outer step.

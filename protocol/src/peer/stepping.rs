@@ -6,7 +6,7 @@ use crate::codec::MANIFEST_BYTES_MAX;
 use crate::crypto::merkle;
 use crate::exchange::pull::{Next, Pull};
 use crate::exchange::serve::Served;
-use crate::id::{Hash, OuterStep, PeerId};
+use crate::id::{AskId, Hash, OuterStep, PeerId, ShardIndex};
 use crate::ledger::record::{Contribution, Record};
 use crate::limits::{LINGER_MAX, NEWS_EVERY, SETTLE_PATIENCE_MIN};
 use crate::peer::event::Event;
@@ -281,6 +281,22 @@ impl Peer {
         }
     }
 
+    /// One shard of an answer came: if it was the last for its place, that place can be mixed ahead.
+    pub(super) fn arrived(&mut self, ask: AskId, shard: u32, out: &mut Outbox) {
+        // Half a join is thrown away, so nothing of it is mixed before the end.
+        let Phase::Pulling { pull, is_join: false, .. } = &mut self.phase else { return };
+        let step = pull.step();
+        let Some(sources) = pull.arrived(ask, shard) else { return };
+        let (how, sources) = (self.mix_how(step), vec![(ShardIndex(shard), sources)]);
+        out.push(Output::MixAhead(MixOrder { step, sources, how }));
+    }
+
+    fn mix_how(&self, step: OuterStep) -> MixHow {
+        let charter = self.book.charter();
+        let is_settling = plan(charter, step).stage == Stage::Settle;
+        MixHow::Step { rule: charter.mixing.rule, byzantine: charter.mixing.byzantine, is_settling }
+    }
+
     fn order_mix(&mut self, now: Time, out: &mut Outbox) {
         let Phase::Pulling { pull, since, is_join } = &self.phase else { return };
         let (step, is_join, pull_time) = (pull.step(), *is_join, now.since(*since));
@@ -312,13 +328,7 @@ impl Peer {
             self.train_next(now, out);
             return;
         }
-        let m = &self.book.charter().mixing;
-        let how = if is_join {
-            MixHow::Join
-        } else {
-            let is_settling = plan(self.book.charter(), step).stage == Stage::Settle;
-            MixHow::Step { rule: m.rule, byzantine: m.byzantine, is_settling }
-        };
+        let how = if is_join { MixHow::Join } else { self.mix_how(step) };
         self.phase = Phase::Mixing { step, parts, shards, pull_time, is_join };
         out.push(Output::Mix(MixOrder { step, sources, how }));
     }

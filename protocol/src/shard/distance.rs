@@ -5,7 +5,7 @@
 //! or NaN values give a result that is not finite.
 
 /// Elements summed in 32 bits; 64 sums of 16 each keep the relative error near 1e-6.
-const BLOCK: usize = 1024;
+pub(crate) const BLOCK: usize = 1024;
 /// Sums kept side by side, so that the compiler can work on them at once.
 const LANES: usize = 16;
 /// Block sums outside this range are taken again in 64 bits.

@@ -1,0 +1,332 @@
+//! From parameters to an encoded shard and back: the arithmetic around codecs, gate and rule, one shard at a time.
+//!
+//! It exists so that the node's trainer and the simulator turn training into updates and updates into a mix with the
+//! same bits. It deliberately holds no threads and no store: who calls it decides what runs beside what, and where bytes
+//! are kept.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::crypto::hash::content_hash;
+use crate::exchange::pull::Source;
+use crate::id::{Hash, PeerId};
+use crate::limits::SKETCH_LEN;
+use crate::mixing::join;
+use crate::mixing::plausible::Gate;
+use crate::mixing::rule::mix;
+use crate::mixing::streamed::{self, CodedShard, Measured};
+use crate::peer::output::MixHow;
+use crate::rng::Seed;
+use crate::shard::distance::{distance_squared, norm};
+use crate::shard::sketch::Sketcher;
+use crate::wire::choice::{Codec, Rule};
+use crate::wire::offence::Offence;
+
+/// What encoding one shard yields.
+#[derive(Clone, Debug)]
+pub struct EncodedShard {
+    /// Address of the bytes.
+    pub hash: Hash,
+    /// The bytes that are served.
+    pub bytes: Arc<[u8]>,
+    /// Norm of the shard's delta.
+    pub norm: f32,
+    /// The shard's part of the update's sketch, `SKETCH_LEN` values.
+    pub sketch: Vec<f32>,
+}
+
+/// Buffers used from shard to shard.
+#[derive(Debug, Default)]
+pub struct EncodeScratch {
+    delta: Vec<f32>,
+    bytes: Vec<u8>,
+}
+
+/// Encodes the delta from `genesis` to `working` (whole vectors) in `range`; `None` when a value is not finite.
+///
+/// `noise` must be this shard's own.
+pub fn encode_shard(
+    working: &[f32],
+    genesis: &[f32],
+    range: Range<usize>,
+    codec: Codec,
+    noise: &Seed,
+    sketcher: &Sketcher,
+    scratch: &mut EncodeScratch,
+) -> Option<EncodedShard> {
+    let EncodeScratch { delta, bytes } = scratch;
+    delta.clear();
+    delta.extend(working[range.clone()].iter().zip(&genesis[range.clone()]).map(|(w, g)| w - g));
+    bytes.clear();
+    codec.encode(delta, noise, bytes).ok()?;
+    let mut sketch = vec![0.0; SKETCH_LEN];
+    sketcher.add(range.start, delta, &mut sketch);
+    let hash = content_hash(bytes);
+    Some(EncodedShard { hash, bytes: bytes.as_slice().into(), norm: norm(delta) as f32, sketch })
+}
+
+/// What mixing one shard found.
+#[derive(Debug, Default)]
+pub struct ShardMix {
+    /// Share of the own vector; with the weights it sums to one. 0 for a joiner, who takes over the others'.
+    pub own_weight: f64,
+    /// Weight of each peer whose shard was mixed.
+    pub weights: Vec<(PeerId, f32)>,
+    /// Refused, and why.
+    pub refused: Vec<(PeerId, Offence)>,
+    /// Sum of squared distances from our own, and how many.
+    pub distances: Vec<f64>,
+    /// Squared norm of our own delta.
+    pub own_square: f64,
+}
+
+/// What mixing reads and changes, cut to one shard.
+pub struct ShardState<'a> {
+    /// Genesis.
+    pub genesis: &'a [f32],
+    /// Working parameters after training; the mix takes their place.
+    pub working: &'a mut [f32],
+    /// Gate on implausible distances.
+    pub gate: &'a mut Gate,
+}
+
+/// Buffers one thread uses from shard to shard: fresh memory costs more than the arithmetic.
+#[derive(Debug, Default)]
+pub struct MixScratch {
+    mixed: Vec<f32>,
+    decoded: Vec<Vec<f32>>,
+}
+
+/// Decodes what came for one shard, refuses what is implausible, mixes the rest.
+///
+/// `find` yields the bytes of a shard by hash.
+pub fn mix_shard<'b>(
+    sources: &[Source],
+    find: impl Fn(&Hash) -> Option<&'b [u8]>,
+    how: MixHow,
+    state: ShardState<'_>,
+    scratch: &mut MixScratch,
+) -> ShardMix {
+    let came: Vec<Came<'_>> = sources
+        .iter()
+        .filter_map(|s| Some((s.peer, CodedShard { codec: s.codec, bytes: find(&s.hash)? })))
+        .collect();
+    scratch.mixed.resize(state.working.len(), 0.0);
+    match how {
+        MixHow::Step { rule: Rule::Mean, .. } => mean_shard(came, state, scratch),
+        MixHow::Step { .. } | MixHow::Join => mix_decoded(&came, how, state, scratch),
+    }
+}
+
+/// A shard and whose it is.
+type Came<'a> = (PeerId, CodedShard<'a>);
+
+/// The mean needs no decoded vectors: it takes every shard block by block.
+fn mean_shard(mut came: Vec<Came<'_>>, state: ShardState<'_>, scratch: &mut MixScratch) -> ShardMix {
+    let ShardState { genesis, working, gate } = state;
+    let mut found = ShardMix::default();
+    let mut measured = mean_of(&mut came, working, genesis, &mut found.refused, &mut scratch.mixed);
+    found.own_square = measured.own_square;
+    let distances: Vec<f64> = measured.squares.iter().map(|square| square.sqrt()).collect();
+    let judged = gate.judge_all(&distances, found.own_square.sqrt(), working.len());
+    if judged.iter().any(Result::is_err) {
+        let mut verdicts = judged.iter();
+        came.retain(|(peer, _)| {
+            let is_plausible = verdicts.next().is_some_and(Result::is_ok);
+            if !is_plausible {
+                found.refused.push((*peer, Offence::Implausible));
+            }
+            is_plausible
+        });
+        measured = mean_of(&mut came, working, genesis, &mut found.refused, &mut scratch.mixed);
+    }
+    found.distances = measured.squares;
+    // What passed the gate has a mean within 32 bits; should it not, the own parameters stay.
+    if measured.is_finite {
+        found.own_weight = 1.0 / (came.len() + 1) as f64;
+        found.weights = came.iter().map(|(peer, _)| (*peer, found.own_weight as f32)).collect();
+        working.copy_from_slice(&scratch.mixed);
+    } else {
+        found.own_weight = 1.0;
+    }
+    found
+}
+
+/// The mean of own and all shards that decode; the others are taken out and refused.
+fn mean_of(
+    came: &mut Vec<Came<'_>>,
+    own: &[f32],
+    genesis: &[f32],
+    refused: &mut Vec<(PeerId, Offence)>,
+    out: &mut [f32],
+) -> Measured {
+    loop {
+        let shards: Vec<CodedShard<'_>> = came.iter().map(|(_, shard)| *shard).collect();
+        match streamed::mean(own, genesis, &shards, out) {
+            Ok(measured) => return measured,
+            Err(undecodable) => {
+                let (peer, _) = came.remove(undecodable.place);
+                refused.push((peer, Offence::Implausible));
+            }
+        }
+    }
+}
+
+/// Rules that compare vectors with each other, and joining, decode all of them first.
+fn mix_decoded(came: &[Came<'_>], how: MixHow, state: ShardState<'_>, scratch: &mut MixScratch) -> ShardMix {
+    let ShardState { genesis, working, gate } = state;
+    let MixScratch { mixed, decoded: spare } = scratch;
+    let own_square = distance_squared(working, genesis);
+    let mut found = ShardMix { own_square, ..ShardMix::default() };
+    let mut decoded: Vec<(PeerId, Vec<f32>)> = Vec::with_capacity(came.len());
+    let mut distances = Vec::with_capacity(came.len());
+    for (peer, shard) in came {
+        let mut theirs = spare.pop().unwrap_or_default();
+        theirs.resize(working.len(), 0.0);
+        if shard.codec.decode(shard.bytes, &mut theirs).is_err() {
+            found.refused.push((*peer, Offence::Implausible));
+            spare.push(theirs);
+            continue;
+        }
+        theirs.iter_mut().zip(genesis).for_each(|(y, g)| *y += g);
+        distances.push(distance_squared(&theirs, working).sqrt());
+        decoded.push((*peer, theirs));
+    }
+    // A joiner is far from everybody: distance says nothing about the others there.
+    let is_plausible: Vec<bool> = match how {
+        MixHow::Join => distances.iter().map(|d| d.is_finite()).collect(),
+        MixHow::Step { .. } => {
+            gate.judge_all(&distances, own_square.sqrt(), working.len()).iter().map(Result::is_ok).collect()
+        }
+    };
+    let mut pulled: Vec<(PeerId, Vec<f32>)> = Vec::with_capacity(decoded.len());
+    for (((peer, theirs), distance), is_plausible) in decoded.into_iter().zip(distances).zip(is_plausible) {
+        if is_plausible {
+            found.distances.push(distance * distance);
+            pulled.push((peer, theirs));
+        } else {
+            found.refused.push((peer, Offence::Implausible));
+            spare.push(theirs);
+        }
+    }
+    let views: Vec<&[f32]> = pulled.iter().map(|(_, y)| y.as_slice()).collect();
+    let weights = match how {
+        MixHow::Join => {
+            let share = 1.0 / views.len().max(1) as f64;
+            join::median(&views, mixed).map(|()| (0.0, vec![share; views.len()])).ok()
+        }
+        MixHow::Step { rule, byzantine, .. } => {
+            let mixed = mix(rule, byzantine as usize, working, &views, mixed);
+            mixed.map(|stats| (stats.own_weight, stats.weights)).ok()
+        }
+    };
+    // Finite vectors of one length always mix; should they not, the own parameters stay.
+    if let Some((own, weights)) = weights {
+        found.own_weight = own;
+        found.weights = pulled.iter().map(|(peer, _)| *peer).zip(weights.iter().map(|w| *w as f32)).collect();
+        working.copy_from_slice(mixed);
+    } else {
+        found.own_weight = 1.0;
+    }
+    spare.extend(pulled.into_iter().map(|(_, theirs)| theirs));
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::OuterStep;
+    use crate::shard::cut::cut;
+
+    const LEN: usize = 5_000;
+
+    fn vector(seed: u64) -> Vec<f32> {
+        let mut rng = Seed::from_u64(seed).rng();
+        (0..LEN).map(|_| rng.unit_f64() as f32 - 0.5).collect()
+    }
+
+    fn first_shard(working: &[f32], genesis: &[f32], range: Range<usize>) -> EncodedShard {
+        let (noise, sketcher) = (Seed::from_u64(1), Sketcher::new(Seed::from_u64(2)));
+        let mut scratch = EncodeScratch::default();
+        encode_shard(working, genesis, range, Codec::F32, &noise, &sketcher, &mut scratch).unwrap()
+    }
+
+    /// Mixes the first shard alone; answers the mix and what was found.
+    fn mixed_with(
+        own: &[f32],
+        updates: &[Vec<f32>],
+        genesis: &[f32],
+        rule: Rule,
+        scratch: &mut MixScratch,
+    ) -> (Vec<f32>, ShardMix) {
+        let range = cut(LEN, Codec::F32).remove(0);
+        let shards: Vec<EncodedShard> =
+            updates.iter().map(|theirs| first_shard(theirs, genesis, range.clone())).collect();
+        let source = |(peer, shard): (u8, &EncodedShard)| Source {
+            peer: PeerId([peer; 32]),
+            step: OuterStep(1),
+            hash: shard.hash,
+            codec: Codec::F32,
+        };
+        let sources: Vec<Source> = (1..).zip(&shards).map(source).collect();
+        let find = |hash: &Hash| shards.iter().find(|s| s.hash == *hash).map(|s| &*s.bytes);
+        let mut working = own[range.clone()].to_vec();
+        let state = ShardState { genesis: &genesis[range], working: &mut working, gate: &mut Gate::new() };
+        let how = MixHow::Step { rule, byzantine: 0, is_settling: false };
+        let found = mix_shard(&sources, find, how, state, scratch);
+        (working, found)
+    }
+
+    #[test]
+    fn two_updates_mix_to_the_mean_with_buffers_used_before() {
+        let (own, theirs, genesis) = (vector(1), vector(3), vector(2));
+        // Buffers from a longer shard, full of something else.
+        let mut scratch = MixScratch { mixed: vec![f32::NAN; LEN], decoded: vec![vec![f32::NAN; LEN]] };
+        for rule in [Rule::Mean, Rule::Trimmed] {
+            let (mixed, found) = mixed_with(&own, &[theirs.clone()], &genesis, rule, &mut scratch);
+            assert_eq!(found.weights, [(PeerId([1; 32]), 0.5)]);
+            assert!(found.refused.is_empty());
+            for ((mixed, own), theirs) in mixed.iter().zip(&own).zip(&theirs) {
+                assert!((mixed - f32::midpoint(*own, *theirs)).abs() < 1e-6);
+            }
+        }
+        assert_eq!(scratch.decoded.len(), 1);
+    }
+
+    #[test]
+    fn what_is_far_from_all_others_is_refused_and_the_mean_is_that_of_the_rest() {
+        let (own, genesis) = (vector(1), vector(2));
+        let mut updates: Vec<Vec<f32>> = (3..8).map(vector).collect();
+        let (expected, _) = mixed_with(&own, &updates, &genesis, Rule::Mean, &mut MixScratch::default());
+        let far: Vec<f32> = vector(8).iter().map(|x| x * 1e3).collect();
+        updates.push(far);
+        for rule in [Rule::Mean, Rule::Nearest] {
+            let (mixed, found) = mixed_with(&own, &updates, &genesis, rule, &mut MixScratch::default());
+            assert_eq!(found.refused, [(PeerId([6; 32]), Offence::Implausible)]);
+            assert_eq!((found.weights.len(), found.distances.len()), (5, 5));
+            assert_eq!(mixed, expected);
+        }
+    }
+
+    #[test]
+    fn bytes_that_do_not_decode_are_refused_and_the_own_parameters_stay_without_others() {
+        let (own, genesis) = (vector(1), vector(2));
+        let range = cut(LEN, Codec::F32).remove(0);
+        let peer = PeerId([1; 32]);
+        let source = Source { peer, step: OuterStep(1), hash: Hash([9; 32]), codec: Codec::F32 };
+        let bytes = vec![0xff; 4 * range.len()];
+        for rule in [Rule::Mean, Rule::Median] {
+            let mut working = own[range.clone()].to_vec();
+            let state = ShardState {
+                genesis: &genesis[range.clone()],
+                working: &mut working,
+                gate: &mut Gate::new(),
+            };
+            let how = MixHow::Step { rule, byzantine: 0, is_settling: false };
+            let found = mix_shard(&[source], |_| Some(&bytes), how, state, &mut MixScratch::default());
+            assert_eq!(found.refused, [(peer, Offence::Implausible)]);
+            assert!(found.weights.is_empty());
+            assert_eq!(working, own[range.clone()]);
+        }
+    }
+}
