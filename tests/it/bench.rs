@@ -36,3 +36,14 @@ fn processes_end_with_the_mean_of_their_vectors() {
     let payload = 3.0 * 2.0 * 300_000.0;
     assert!(bytes > payload && bytes < 1.1 * payload, "{bytes} for {payload}");
 }
+
+/// Everything that crosses the sockets counts: records, frames, manifests, signatures, gossip.
+#[test]
+fn int8_sends_at_least_3_8_times_fewer_bytes_than_f32() {
+    let bytes = |codec: &str| {
+        let found = ok(&["bench", "average", "--nodes", "2", "--params", "2000000", "--codec", codec]);
+        found["bytes_sent_per_node"].as_f64().expect("a number")
+    };
+    let (wide, narrow) = (bytes("f32"), bytes("int8"));
+    assert!(wide >= 3.8 * narrow, "{wide} for f32, {narrow} for int8");
+}

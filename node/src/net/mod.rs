@@ -24,7 +24,7 @@ pub mod link;
 mod links;
 mod muxer;
 mod screen;
-mod secured;
+pub mod secured;
 pub mod start;
 mod swarm;
 pub mod translate;

@@ -6,11 +6,12 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use libp2p::swarm::SwarmEvent;
-use libp2p::{Multiaddr, PeerId, Stream, StreamProtocol, SwarmBuilder, noise, tcp, yamux};
+use libp2p::{Multiaddr, PeerId, Stream, StreamProtocol, SwarmBuilder, tcp, yamux};
 use starling_node::net::command::{NetCommand, PartSpec};
 use starling_node::net::event::{
     FailReason, NetEvent, OffenceKind, REFUSED_MALFORMED, REFUSED_TAG, REFUSED_VERSION,
 };
+use starling_node::net::secured::upgrade::Secured;
 use starling_node::net::translate::{from_libp2p, to_libp2p};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -33,7 +34,7 @@ impl Stranger {
     async fn at(node: &Node) -> Self {
         let mut swarm = SwarmBuilder::with_new_identity()
             .with_tokio()
-            .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
+            .with_tcp(tcp::Config::default(), Secured::new, yamux::Config::default)
             .expect("noise takes any key")
             .with_behaviour(|_| libp2p_stream::Behaviour::new())
             .expect("it cannot fail")
@@ -345,7 +346,7 @@ impl Liar {
     async fn start(run: &str, says: Vec<u8>, closes: bool) -> Self {
         let mut swarm = SwarmBuilder::with_new_identity()
             .with_tokio()
-            .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
+            .with_tcp(tcp::Config::default(), Secured::new, yamux::Config::default)
             .expect("noise takes any key")
             .with_behaviour(|key| LiarBehaviour {
                 identify: libp2p::identify::Behaviour::new(libp2p::identify::Config::new(
@@ -406,6 +407,8 @@ async fn raw_connections_that_do_not_speak_the_handshake_are_closed() {
         b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec(),
         b"\x13/multistream/1.0.0\n\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff".to_vec(),
         b"\x13/multistream/1.0.0\n\x07/noise\n\xff\xff".to_vec(),
+        b"\x13/multistream/1.0.0\n\x14/starling/secured/1\n\xff\xff\xff\xff".to_vec(),
+        b"\x13/multistream/1.0.0\n\x14/starling/secured/1\n\x00\x20aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa".to_vec(),
         // Nothing at all: closed when the time for the handshake is over.
         Vec::new(),
     ] {

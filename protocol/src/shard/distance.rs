@@ -19,9 +19,13 @@ pub fn distance_squared(a: &[f32], b: &[f32]) -> f64 {
 
 /// The Euclidean norm of a vector; not finite exactly when a value is not.
 pub fn norm(values: &[f32]) -> f64 {
+    norm_squared(values).sqrt()
+}
+
+/// Its square.
+pub fn norm_squared(values: &[f32]) -> f64 {
     let zeros = [0.0; BLOCK];
-    let squares = values.chunks(BLOCK).map(|chunk| block_distance_squared(chunk, &zeros[..chunk.len()]));
-    squares.sum::<f64>().sqrt()
+    values.chunks(BLOCK).map(|chunk| block_distance_squared(chunk, &zeros[..chunk.len()])).sum()
 }
 
 /// The squared distance within one block of at most a few thousand elements.

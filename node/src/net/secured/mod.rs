@@ -7,5 +7,5 @@
 
 mod keys;
 mod lent;
-mod records;
-pub(super) mod upgrade;
+pub mod records;
+pub mod upgrade;

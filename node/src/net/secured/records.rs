@@ -30,7 +30,7 @@ const INCOMING_FIRST: usize = 4 << 10;
 const INCOMING_MAX: usize = 2 * RECORD_MAX;
 
 /// A socket whose bytes are sealed.
-pub(in crate::net) struct Records<C> {
+pub struct Records<C> {
     socket: C,
     sealing: Keys,
     opening: Keys,

@@ -22,13 +22,13 @@ const NAME: &str = "/starling/secured/1";
 
 /// Secures sockets in the name of a key.
 #[derive(Clone)]
-pub(in crate::net) struct Secured {
+pub struct Secured {
     noise: noise::Config,
 }
 
 /// A channel that was not secured.
 #[derive(Debug, Error)]
-pub(in crate::net) enum SecuredError {
+pub enum SecuredError {
     /// The handshake failed: the other end is not who it says, or speaks something else.
     #[error(transparent)]
     Noise(#[from] noise::Error),
@@ -38,7 +38,8 @@ pub(in crate::net) enum SecuredError {
 }
 
 impl Secured {
-    pub(in crate::net) fn new(key: &Keypair) -> Result<Self, noise::Error> {
+    /// Secures in the name of this key, which the other end learns.
+    pub fn new(key: &Keypair) -> Result<Self, noise::Error> {
         Ok(Self { noise: noise::Config::new(key)?.with_prologue(NAME.as_bytes().to_vec()) })
     }
 }
