@@ -92,7 +92,7 @@ pub(crate) fn decode_bf16(bytes: &[u8], values: &mut [f32]) -> Result<(), Decode
 }
 
 /// Reads values of 16 bits; `infinite` is the smallest magnitude, as bits, that is no number.
-#[inline(always)]
+#[inline]
 fn decode_sixteen(
     bytes: &[u8],
     values: &mut [f32],
@@ -118,7 +118,7 @@ fn decode_sixteen(
 
 /// A finite half-precision value as 32 bits, exactly. Plain integer steps, so that the compiler works on several at
 /// once on every processor; infinities and NaN come out as large numbers.
-#[inline(always)]
+#[inline]
 fn widened_f16(bits: u16) -> f32 {
     /// Difference of the two formats' exponent offsets, 127 - 15, in its place.
     const OFFSET: u32 = 112 << 23;
