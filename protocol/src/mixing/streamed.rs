@@ -8,6 +8,7 @@
 use std::ops::Range;
 
 use crate::shard::block::{INFINITE_BITS, magnitude_bits};
+use crate::shard::cut::CUT_ELEMENTS;
 use crate::shard::distance::{BLOCK, block_distance_squared};
 use crate::shard::fault::DecodeError;
 use crate::wire::choice::Codec;
@@ -90,7 +91,7 @@ impl CodedShard<'_> {
     }
 }
 
-const _: () = assert!(BLOCK % crate::shard::cut::CUT_ELEMENTS == 0, "a part begins at a whole block");
+const _: () = assert!(BLOCK.is_multiple_of(CUT_ELEMENTS), "a part begins at a whole block");
 
 #[cfg(test)]
 mod tests {
