@@ -296,7 +296,8 @@ mod tests {
         // Buffers from a longer shard, full of something else.
         let mut scratch = MixScratch { mixed: vec![f32::NAN; LEN], decoded: vec![vec![f32::NAN; LEN]] };
         for rule in [Rule::Mean, Rule::Trimmed] {
-            let (mixed, found) = mixed_with(&own, &[theirs.clone()], &genesis, rule, &mut scratch);
+            let (mixed, found) =
+                mixed_with(&own, std::slice::from_ref(&theirs), &genesis, rule, &mut scratch);
             assert_eq!(found.weights, [(PeerId([1; 32]), 0.5)]);
             assert!(found.refused.is_empty());
             for ((mixed, own), theirs) in mixed.iter().zip(&own).zip(&theirs) {
