@@ -523,8 +523,6 @@ impl Swarm {
                 };
                 self.schedule(i, after, Happening::TrainDone(order));
             }
-            // Never asked for: these drivers report whole answers.
-            Output::MixAhead(_) => {}
             Output::Mix(order) => self.schedule(i, Span::millis(2), Happening::MixDone(order)),
             Output::Evaluate(step) => {
                 let e = Evaluated { step, metric: "loss".to_owned(), score: 0.5, loss: 1.0, samples: 1 };
@@ -555,7 +553,12 @@ impl Swarm {
                     self.cut(i, j);
                 }
             }
-            Output::Judge { .. } | Output::Append(_) | Output::Dial { .. } | Output::Unban(_) => {}
+            // Mixing ahead is never ordered: these nodes report whole answers.
+            Output::Judge { .. }
+            | Output::Append(_)
+            | Output::Dial { .. }
+            | Output::Unban(_)
+            | Output::MixAhead(_) => {}
         }
     }
 }
