@@ -331,7 +331,7 @@ mod tests {
     #[test]
     fn a_record_costs_twenty_bytes() {
         assert_eq!(sealed(&[&[1; 1000]]).len(), 1000 + HEAD + TAG_BYTES);
-        assert_eq!(sealed(&[&[1; PLAIN_MAX + 1]]).len(), PLAIN_MAX + 1 + 2 * (HEAD + TAG_BYTES));
+        assert_eq!(sealed(&[&vec![1; PLAIN_MAX + 1]]).len(), PLAIN_MAX + 1 + 2 * (HEAD + TAG_BYTES));
         assert_eq!(sealed(&[b"", b""]).len(), 0);
     }
 
