@@ -9,6 +9,7 @@ pub mod data;
 pub mod device;
 pub mod error;
 pub mod eval;
+pub mod fuse;
 pub mod generate;
 pub mod ops;
 pub mod params;

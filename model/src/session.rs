@@ -240,18 +240,55 @@ impl Session {
     /// A step without counted targets, or with a loss or gradient that is not finite, is dropped: reported, counted,
     /// and the parameters stay. An error also leaves them as they were.
     pub fn train_step(&mut self, batch: &Batch, rate: f64) -> Result<StepReport> {
-        if !(rate >= 0.0 && rate.is_finite()) {
-            return Err(Error::config("learning rate", format!("expected a number from 0, found {rate}")));
-        }
+        check_rate(rate)?;
         self.on_pool(|session| session.step(batch, rate))
+    }
+
+    /// Takes one optimizer step on a loss of the caller's. `loss` is given the logits `(outputs, labels)` without padding
+    /// (an output is a token of a row, in order, when tagging, else a row), replaces them by its gradient and answers its
+    /// value and how many outputs counted. The batch needs no targets. Dropped steps and errors: as [`Session::train_step`].
+    pub fn step_on(
+        &mut self,
+        batch: &Batch,
+        rate: f64,
+        loss: &mut (dyn FnMut(&mut [f32]) -> CrossEntropy + Send),
+    ) -> Result<StepReport> {
+        check_rate(rate)?;
+        self.on_pool(|session| {
+            let input = input_of(batch)?;
+            let seed = session.next_dropout();
+            let found = session.engine.gradient_of(input, &seed, loss)?;
+            session.apply(batch, rate, found)
+        })
     }
 
     fn step(&mut self, batch: &Batch, rate: f64) -> Result<StepReport> {
         let input = input_of(batch)?;
         self.set_targets(batch)?;
+        let seed = self.next_dropout();
+        let found = self.engine.gradient(input, &self.targets, &seed)?;
+        self.apply(batch, rate, found)
+    }
+
+    /// Computes the gradient of a batch without a step, for [`Session::read_gradient`]; the parameters stay.
+    pub fn measure_gradient(&mut self, batch: &Batch) -> Result<CrossEntropy> {
+        self.on_pool(|session| {
+            let input = input_of(batch)?;
+            session.set_targets(batch)?;
+            let seed = session.dropout.fork_index(session.steps);
+            session.engine.gradient(input, &session.targets, &seed)
+        })
+    }
+
+    fn next_dropout(&mut self) -> Seed {
         let seed = self.dropout.fork_index(self.steps);
         self.steps += 1;
-        let CrossEntropy { loss, counted } = self.engine.gradient(input, &self.targets, &seed)?;
+        seed
+    }
+
+    /// Takes the optimizer's step with the gradient the engine holds, unless something is not finite or nothing counted.
+    fn apply(&mut self, batch: &Batch, rate: f64, found: CrossEntropy) -> Result<StepReport> {
+        let CrossEntropy { loss, counted } = found;
         let gradient_norm = self.engine.gradient_norm()?;
         if counted == 0 || !loss.is_finite() || !gradient_norm.is_finite() {
             self.dropped += 1;
@@ -462,6 +499,13 @@ fn open(arch: &ArchConfig, head: &Head, device: DeviceChoice) -> Result<Box<dyn 
         return Ok(Box::new(ExplicitEngine::new(arch, head)?));
     }
     Ok(Box::new(ComposedEngine::new(arch, head, device)?))
+}
+
+fn check_rate(rate: f64) -> Result<()> {
+    if rate >= 0.0 && rate.is_finite() {
+        return Ok(());
+    }
+    Err(Error::config("learning rate", format!("expected a number from 0, found {rate}")))
 }
 
 fn empty_state(config: &OptimizerConfig, parameters: usize) -> OptimizerState {

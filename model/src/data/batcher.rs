@@ -87,9 +87,15 @@ impl Batcher {
 
     /// The next batch.
     pub fn next_batch(&mut self) -> Batch {
+        self.next_with_rows().1
+    }
+
+    /// The next batch with the numbers of its rows, in order, for whoever knows more about them than the dataset.
+    pub fn next_with_rows(&mut self) -> (Vec<usize>, Batch) {
         let Position { epoch, index } = self.position;
+        let rows = self.plan[index as usize].clone();
         let seed = self.seed.fork("neighbours").fork_index(epoch).fork_index(index);
-        let batch = self.dataset.sampled(&self.plan[index as usize], &seed);
+        let batch = self.dataset.sampled(&rows, &seed);
         self.position.index += 1;
         if self.position.index as usize == self.plan.len() {
             self.position = Position { epoch: self.position.epoch + 1, index: 0 };
@@ -97,7 +103,7 @@ impl Batcher {
                 self.plan = self.plan_of(self.position.epoch);
             }
         }
-        batch
+        (rows, batch)
     }
 
     /// Batches in an epoch; the last one may be smaller.

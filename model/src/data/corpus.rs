@@ -116,6 +116,17 @@ impl Corpus {
         Ok((examples.texts(), labels, None))
     }
 
+    /// Makes texts without labels with a built-in generator; `part` names an independent stream.
+    ///
+    /// # Errors
+    /// As [`Corpus::generate`]; a graph has no texts, and none are made.
+    pub fn unlabelled(generator: &str, seed: &Seed, part: &str, count: usize) -> Result<Vec<String>> {
+        if generator == COMMUNITY {
+            return Ok(Vec::new());
+        }
+        Ok(make(generator, seed, part, count)?.0.texts())
+    }
+
     /// Reads a file or folder. Without a training part the development part is trained on; without any part to score on
     /// a seeded fifth is held out.
     ///

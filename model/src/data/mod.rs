@@ -14,6 +14,7 @@ pub mod delimited;
 pub mod example;
 pub mod graph;
 pub mod graph_file;
+pub mod idx;
 pub mod intents;
 pub mod json;
 pub mod jsonl;

@@ -25,4 +25,5 @@ pub mod optimizer;
 pub mod rms;
 pub mod rope;
 pub mod simd;
+pub mod soft_loss;
 pub mod vector;

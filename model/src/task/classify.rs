@@ -6,7 +6,8 @@ use crate::data::dataset::Dataset;
 use crate::data::example::LabelledText;
 use crate::data::tokenize::tokenizer::Tokenizer;
 use crate::error::Result;
-use crate::task::logits::{Choice, Logits, check, choose};
+use crate::task::answers::Answers;
+use crate::task::logits::{Choice, Logits, check, choose, softmax};
 
 /// Rows in one batch while predicting.
 const ROWS: usize = 64;
@@ -63,6 +64,23 @@ pub fn predict(model: &mut impl Logits, rows: &Dataset) -> Result<Vec<Choice>> {
     Ok(said)
 }
 
+/// The probabilities of every class for every row.
+///
+/// # Errors
+/// As [`predict`].
+pub fn answer(model: &mut impl Logits, rows: &Dataset) -> Result<Answers> {
+    let labels = model.labels();
+    let mut values = vec![0.0; rows.len() * labels];
+    for (chosen, batch) in rows.evaluation_batches(ROWS) {
+        let logits = model.logits(&batch)?; // (rows, labels)
+        check(&logits, batch.rows, labels)?;
+        for (row, logits) in chosen.into_iter().zip(logits.chunks_exact(labels.max(1))) {
+            softmax(logits, &mut values[row * labels..(row + 1) * labels]);
+        }
+    }
+    Answers::of_texts(labels, values)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,6 +120,11 @@ mod tests {
         let said = predict(&mut ByWord { wrong: false }, &rows).unwrap();
         assert_eq!(said.iter().map(|choice| choice.label).collect::<Vec<_>>(), [1, 0, 1, 0]);
         assert!(predict(&mut ByWord { wrong: true }, &rows).is_err());
+        let answers = answer(&mut ByWord { wrong: false }, &rows).unwrap();
+        assert_eq!(answers.lengths(), [1; 4]);
+        assert!(
+            said.iter().enumerate().all(|(k, said)| answers.unit(k)[said.label as usize] == said.probability)
+        );
     }
 
     #[test]

@@ -49,6 +49,17 @@ pub fn choose(logits: &[f32]) -> Option<Choice> {
     Some(Choice { label: label as u32, probability })
 }
 
+/// The softmax of finite logits; `out` has as many values.
+pub fn softmax(logits: &[f32], out: &mut [f32]) {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let mut sum = 0.0;
+    for (to, logit) in out.iter_mut().zip(logits) {
+        *to = (logit - largest).exp();
+        sum += *to;
+    }
+    out.iter_mut().for_each(|value| *value /= sum);
+}
+
 /// Refuses logits of another size than `(positions, labels)` or that are not finite.
 pub fn check(logits: &[f32], positions: usize, labels: usize) -> Result<()> {
     if logits.len() != positions * labels {

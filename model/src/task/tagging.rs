@@ -10,7 +10,8 @@ use crate::data::example::TaggedSentence;
 use crate::data::labels::{LabelSet, Tag};
 use crate::data::tokenize::tokenizer::Tokenizer;
 use crate::error::{Error, Result};
-use crate::task::logits::{Choice, Logits, check, choose};
+use crate::task::answers::Answers;
+use crate::task::logits::{Choice, Logits, check, choose, softmax};
 
 /// Rows in one batch while predicting: enough to keep the cores busy, small enough for any model here.
 const ROWS: usize = 64;
@@ -23,18 +24,36 @@ pub type WordTag = Choice;
 /// # Errors
 /// The tokenizer fails, `tokens_max` has no room, or a sentence has not one tag per word.
 pub fn encode(sentences: &[TaggedSentence], tokenizer: &Tokenizer, tokens_max: usize) -> Result<Dataset> {
-    let mut rows = Rows::new(tokenizer, tokens_max);
-    for (number, sentence) in sentences.iter().enumerate() {
-        if sentence.tokens.len() != sentence.tags.len() {
-            return Err(Error::shape(
-                format!("tags of sentence {number}"),
-                sentence.tokens.len(),
-                sentence.tags.len(),
-            ));
-        }
-        rows.push(number, &sentence.tokens, &sentence.tags)?;
+    Ok(Rows::tagged(sentences, tokenizer, tokens_max)?.dataset)
+}
+
+/// For every row, pairs of a position in it and the number of a word, counted through all sentences.
+pub type Places = Vec<Vec<(usize, usize)>>;
+
+/// Encodes sentences with their tags as [`encode`] does, and says which word every target stands for.
+///
+/// The list has an entry per row: pairs of a position in the row and the number of a word, counted through all
+/// sentences.
+///
+/// # Errors
+/// As [`encode`].
+pub fn encode_units(
+    sentences: &[TaggedSentence],
+    tokenizer: &Tokenizer,
+    tokens_max: usize,
+) -> Result<(Dataset, Places)> {
+    let rows = Rows::tagged(sentences, tokenizer, tokens_max)?;
+    let mut first = Vec::with_capacity(sentences.len());
+    let mut words = 0;
+    for sentence in sentences {
+        first.push(words);
+        words += sentence.tokens.len();
     }
-    Ok(rows.dataset)
+    let number = |held: &Held| {
+        held.words.iter().map(|(word, position)| (*position, first[held.sentence] + word)).collect()
+    };
+    let numbered = rows.held.iter().map(number).collect();
+    Ok((rows.dataset, numbered))
 }
 
 /// Tags every word of every sentence. A word without any piece (a lone control character) gets label 0.
@@ -47,13 +66,55 @@ pub fn predict(
     tokenizer: &Tokenizer,
     tokens_max: usize,
 ) -> Result<Vec<Vec<WordTag>>> {
+    let nothing = Choice { label: 0, probability: 0.0 };
+    let mut said: Vec<Vec<WordTag>> = sentences.iter().map(|words| vec![nothing; words.len()]).collect();
+    each_word(model, sentences, tokenizer, tokens_max, |sentence, word, logits| {
+        if let Some(choice) = choose(logits) {
+            said[sentence][word] = choice;
+        }
+    })?;
+    Ok(said)
+}
+
+/// The probabilities of every label for every word. A word without any piece has label 0 for certain.
+///
+/// # Errors
+/// As [`predict`].
+pub fn answer(
+    model: &mut impl Logits,
+    sentences: &[Vec<String>],
+    tokenizer: &Tokenizer,
+    tokens_max: usize,
+) -> Result<Answers> {
+    let labels = model.labels();
+    let lengths: Vec<usize> = sentences.iter().map(Vec::len).collect();
+    let mut first = Vec::with_capacity(lengths.len());
+    let mut words = 0;
+    for length in &lengths {
+        first.push(words);
+        words += length;
+    }
+    let mut values = vec![0.0; words * labels];
+    values.iter_mut().step_by(labels.max(1)).for_each(|value| *value = 1.0);
+    each_word(model, sentences, tokenizer, tokens_max, |sentence, word, logits| {
+        softmax(logits, &mut values[(first[sentence] + word) * labels..][..labels]);
+    })?;
+    Answers::new(labels, &lengths, values)
+}
+
+/// Hands out the logits of every word that has pieces: `(sentence, word, logits)`.
+fn each_word(
+    model: &mut impl Logits,
+    sentences: &[Vec<String>],
+    tokenizer: &Tokenizer,
+    tokens_max: usize,
+    mut take: impl FnMut(usize, usize, &[f32]),
+) -> Result<()> {
     let mut rows = Rows::new(tokenizer, tokens_max);
     for (number, words) in sentences.iter().enumerate() {
         rows.push(number, words, &[])?;
     }
     let labels = model.labels();
-    let nothing = Choice { label: 0, probability: 0.0 };
-    let mut said: Vec<Vec<WordTag>> = sentences.iter().map(|words| vec![nothing; words.len()]).collect();
     for (chosen, batch) in rows.dataset.evaluation_batches(ROWS) {
         let logits = model.logits(&batch)?; // (rows, width, labels)
         check(&logits, batch.rows * batch.width, labels)?;
@@ -61,13 +122,11 @@ pub fn predict(
             let row = &rows.held[row];
             for (word, position) in &row.words {
                 let start = (place * batch.width + position) * labels;
-                if let Some(choice) = choose(&logits[start..start + labels]) {
-                    said[row.sentence][*word] = choice;
-                }
+                take(row.sentence, *word, &logits[start..start + labels]);
             }
         }
     }
-    Ok(said)
+    Ok(())
 }
 
 /// Turns inside tags that continue nothing into beginnings, as scoring tools read them: what comes out is valid IOB2.
@@ -106,6 +165,21 @@ struct Held {
 impl<'a> Rows<'a> {
     fn new(tokenizer: &'a Tokenizer, tokens_max: usize) -> Self {
         Self { tokenizer, tokens_max, dataset: Dataset::tagged(tokenizer.pad()), held: Vec::new() }
+    }
+
+    fn tagged(sentences: &[TaggedSentence], tokenizer: &'a Tokenizer, tokens_max: usize) -> Result<Self> {
+        let mut rows = Self::new(tokenizer, tokens_max);
+        for (number, sentence) in sentences.iter().enumerate() {
+            if sentence.tokens.len() != sentence.tags.len() {
+                return Err(Error::shape(
+                    format!("tags of sentence {number}"),
+                    sentence.tokens.len(),
+                    sentence.tags.len(),
+                ));
+            }
+            rows.push(number, &sentence.tokens, &sentence.tags)?;
+        }
+        Ok(rows)
     }
 
     /// Adds a sentence; words beyond the tags have none.
@@ -210,6 +284,36 @@ mod tests {
             assert_eq!(counted, 86, "{tokens_max}");
         }
         assert!(predict(&mut ById, &sentences, &tokenizer(), 2).is_err());
+    }
+
+    #[test]
+    fn answers_and_targets_are_found_by_word_whatever_the_rows() {
+        let sentences = [words("the rivers ada longer the"), words(""), words("ada \u{1} the")];
+        let tagged: Vec<TaggedSentence> = sentences
+            .iter()
+            .map(|tokens| {
+                let tags = (0..tokens.len() as u32).collect();
+                TaggedSentence { tokens: tokens.clone(), tags, document: 0, topic: None }
+            })
+            .collect();
+        for tokens_max in [4, 64] {
+            let answers = answer(&mut ById, &sentences, &tokenizer(), tokens_max).unwrap();
+            assert_eq!(answers.lengths(), [5, 0, 3]);
+            let said: Vec<usize> =
+                (0..8).map(|unit| answers.unit(unit).iter().position(|p| *p > 0.9).unwrap()).collect();
+            assert_eq!(said, [0, 1, 3, 2, 0, 3, 0, 0], "{tokens_max}: the control character has label 0");
+            let (rows, numbered) = encode_units(&tagged, &tokenizer(), tokens_max).unwrap();
+            assert_eq!(rows, encode(&tagged, &tokenizer(), tokens_max).unwrap());
+            let mut met = Vec::new();
+            for (row, pairs) in numbered.iter().enumerate() {
+                let Targets::Tags(tags) = rows.batch(&[row]).targets else { panic!("tags expected") };
+                for (position, word) in pairs {
+                    assert_eq!(tags[*position] as usize, if *word < 5 { *word } else { *word - 5 });
+                    met.push(*word);
+                }
+            }
+            assert_eq!(met, [0, 1, 2, 3, 4, 5, 7], "{tokens_max}");
+        }
     }
 
     #[test]

@@ -222,6 +222,17 @@ impl Engine for AdapterEngine {
         Ok(loss)
     }
 
+    fn gradient_of(
+        &mut self,
+        input: Input<'_>,
+        seed: &Seed,
+        loss: &mut dyn FnMut(&mut [f32]) -> CrossEntropy,
+    ) -> Result<CrossEntropy> {
+        let found = self.inner.gradient_of(input, seed, loss)?;
+        self.project()?;
+        Ok(found)
+    }
+
     fn gradient_norm(&self) -> Result<f64> {
         Ok(square_sum(&self.gradient).sqrt())
     }

@@ -175,6 +175,26 @@ impl Engine for ComposedEngine {
         loss_value(loss.as_ref()).map_err(Error::tensor("loss"))
     }
 
+    fn gradient_of(
+        &mut self,
+        input: Input<'_>,
+        seed: &Seed,
+        loss: &mut dyn FnMut(&mut [f32]) -> CrossEntropy,
+    ) -> Result<CrossEntropy> {
+        let output = logits(&self.arch, &self.head, &self.weights, input, &self.device, Some(seed))?;
+        let mut values = output
+            .flatten_all()
+            .and_then(|values| values.to_vec1::<f32>())
+            .map_err(Error::tensor("copy logits from the device"))?;
+        let found = loss(&mut values);
+        // The derivative of Σ slope · logits with the slope held fixed is the chain rule for any loss.
+        let gradient = Tensor::from_vec(values, output.shape(), &self.device)
+            .and_then(|slope| (output * slope)?.sum_all()?.backward())
+            .and_then(|store| self.collect(&store));
+        self.gradient = Some(gradient.map_err(Error::tensor("backward pass"))?);
+        Ok(found)
+    }
+
     fn gradient_norm(&self) -> Result<f64> {
         let Some(gradient) = &self.gradient else { return Ok(0.0) };
         let norm = gradient.sqr().and_then(|square| square.sum_all()).and_then(|sum| sum.to_scalar::<f32>());

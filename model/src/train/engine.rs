@@ -35,6 +35,15 @@ pub trait Engine: Send {
     /// Computes loss and gradient of one batch; the gradient stays inside. `targets` has one entry per output.
     fn gradient(&mut self, input: Input<'_>, targets: &[i32], seed: &Seed) -> Result<CrossEntropy>;
 
+    /// Computes the gradient of any loss of the logits; the gradient stays inside. `loss` is given the logits
+    /// `(outputs, labels)`, replaces them by its own gradient and answers its value, which is handed on.
+    fn gradient_of(
+        &mut self,
+        input: Input<'_>,
+        seed: &Seed,
+        loss: &mut dyn FnMut(&mut [f32]) -> CrossEntropy,
+    ) -> Result<CrossEntropy>;
+
     /// The Euclidean norm of the gradient held inside; not finite if any element is not.
     fn gradient_norm(&self) -> Result<f64>;
 

@@ -80,13 +80,23 @@ impl Engine for ExplicitEngine {
     }
 
     fn gradient(&mut self, input: Input<'_>, targets: &[i32], seed: &Seed) -> Result<CrossEntropy> {
+        let labels = self.labels;
+        self.gradient_of(input, seed, &mut |logits| cross_entropy(logits, labels, targets))
+    }
+
+    fn gradient_of(
+        &mut self,
+        input: Input<'_>,
+        seed: &Seed,
+        loss: &mut dyn FnMut(&mut [f32]) -> CrossEntropy,
+    ) -> Result<CrossEntropy> {
         // Prediction needs no gradient buffer, so it is made by the first training step.
         self.gradient.resize(self.parameters.len(), 0.0);
         let outputs = self.network.forward(&self.parameters, input, Some(seed), &mut self.logits)?;
         let logits = &mut self.logits[..outputs * self.labels];
-        let loss = cross_entropy(logits, self.labels, targets);
+        let found = loss(logits);
         self.network.backward(&self.parameters, &mut self.gradient, logits);
-        Ok(loss)
+        Ok(found)
     }
 
     fn gradient_norm(&self) -> Result<f64> {

@@ -68,6 +68,32 @@ pub enum Record {
         /// Hash of the proof; zero for an operator's word.
         proof: Hash,
     },
+    /// A gate judged a candidate for the place of the model in use: a student, a fusion.
+    Judged {
+        /// Hash of the candidate's card.
+        candidate: Hash,
+        /// Whether it was let in.
+        is_adopted: bool,
+        /// Name of the metric.
+        metric: String,
+        /// Its score.
+        score_candidate: f32,
+        /// The score of what was there.
+        score_incumbent: f32,
+        /// By how much it was allowed to lose.
+        margin: f32,
+        /// The models it is made of.
+        members: Vec<Ingredient>,
+    },
+}
+
+/// One model in a fused candidate, or the teacher of a student.
+#[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize)]
+pub struct Ingredient {
+    /// Hash of the model's files.
+    pub model: Hash,
+    /// Its fusion weight.
+    pub weight: f32,
 }
 
 /// One peer's part in a mix.
