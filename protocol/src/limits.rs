@@ -56,6 +56,23 @@ pub const GOSSIP_BURST: u32 = 256;
 pub const SERVE_BYTES_PER_SECOND: u64 = 100_000_000;
 /// Bulk bytes one peer may ask of us at once: three whole updates of 100 M parameters at int8.
 pub const SERVE_BYTES_BURST: u64 = 320_000_000;
+/// Architectures of a charter besides the primary one: from a phone to a server, and a few between.
+pub const VARIANTS_MAX: usize = 16;
+/// Elements of a matrix of predictions that travels in place of parameters: 256 MB as f32, far above any probe set of use.
+pub const PREDICTION_ELEMENTS_MAX: u64 = 64 << 20;
+/// Rows of one query: a screen of sentences; more are asked in several queries.
+pub const QUERY_ROWS_MAX: usize = 64;
+/// Words of a row: a long sentence several times over.
+pub const QUERY_WORDS_MAX: usize = 512;
+/// Probabilities of one answer: the words of the largest query for 40 labels, or its rows for 1,000.
+pub const ANSWER_ELEMENTS_MAX: usize = 64 << 10;
+/// Bytes of a signed answer to a query.
+pub const PREDICTION_BYTES_MAX: usize = 4 * ANSWER_ELEMENTS_MAX + 1024;
+/// Outputs one peer may ask our model for in a second: a small model makes thousands on one core, so that one peer
+/// takes a part of it and not all.
+pub const QUERY_OUTPUTS_PER_SECOND: u64 = 1_024;
+/// Outputs one peer may ask our model for at once: four of the largest queries.
+pub const QUERY_OUTPUTS_BURST: u64 = 8_192;
 /// Requests one peer may have open with us.
 pub const SERVE_OPEN_MAX: u32 = 16;
 /// Time between two hellos of a peer that has nothing new to say.
@@ -84,6 +101,12 @@ const _: () =
 const _: () = assert!(
     SHARDS_MAX * 36 + SKETCH_LEN * 4 + 4096 <= crate::codec::MANIFEST_BYTES_MAX,
     "the largest manifest fits its cap"
+);
+const _: () =
+    assert!(PREDICTION_BYTES_MAX <= SHARD_BYTES_MAX, "an answer to a query fits one part of the bulk plane");
+const _: () = assert!(
+    REQUEST_BYTES_MAX / 2 <= QUERY_OUTPUTS_BURST as usize,
+    "the words of any query that fits a request, a byte and a length each, fit a full quota"
 );
 const _: () = assert!(GOSSIP_BYTES_MAX <= crate::codec::CONTROL_BYTES_MAX, "gossip is control");
 const _: () =

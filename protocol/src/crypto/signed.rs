@@ -25,6 +25,8 @@ pub enum Domain {
     Rotation,
     /// A ledger record, by the node that keeps it.
     Ledger,
+    /// An answer to a query, by the peer whose model answered.
+    Prediction,
 }
 
 impl Domain {
@@ -38,6 +40,7 @@ impl Domain {
             Self::Message => "starling/message/1",
             Self::Rotation => "starling/rotation/1",
             Self::Ledger => "starling/ledger/1",
+            Self::Prediction => "starling/prediction/1",
         }
     }
 

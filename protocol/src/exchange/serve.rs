@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::id::{Hash, PeerId};
-use crate::limits::{ROSTER_MAX, SERVE_BYTES_BURST, SERVE_BYTES_PER_SECOND, VERSIONS_SERVED};
+use crate::limits::{
+    QUERY_OUTPUTS_BURST, QUERY_OUTPUTS_PER_SECOND, ROSTER_MAX, SERVE_BYTES_BURST, SERVE_BYTES_PER_SECOND,
+    VERSIONS_SERVED,
+};
 use crate::quota::Bucket;
 use crate::time::{Span, Time};
 use crate::wire::request::Want;
@@ -42,6 +45,8 @@ pub enum Reply {
 pub struct Serve {
     versions: Vec<Served>,
     buckets: BTreeMap<PeerId, Bucket>,
+    /// Outputs of our model that each peer may still ask for.
+    queries: BTreeMap<PeerId, Bucket>,
 }
 
 impl Serve {
@@ -77,21 +82,40 @@ impl Serve {
                 let hashes = wanted.into_iter().map(|(hash, _)| hash).collect();
                 self.charge(from, bytes, now).unwrap_or(Reply::Blocks(hashes))
             }
-            Want::News | Want::Charter => Reply::NotFound,
+            Want::News | Want::Charter | Want::Predict(_) => Reply::NotFound,
         }
+    }
+
+    /// Takes the outputs of a query, and the bytes of its answer, from the peer's quotas before any work is done; `Some`
+    /// says it must wait.
+    pub fn charge_query(&mut self, from: PeerId, outputs: usize, labels: usize, now: Time) -> Option<Reply> {
+        let outputs = outputs as u64;
+        let bucket = bucket_of(&mut self.queries, from, QUERY_OUTPUTS_BURST, QUERY_OUTPUTS_PER_SECOND, now);
+        if !bucket.take(outputs, now) {
+            return Some(Reply::Busy(bucket.wait_for(outputs)));
+        }
+        self.charge(from, 4 * outputs * labels as u64, now)
     }
 
     /// Takes the bytes from the peer's quota before any work is done; `Some` says it must wait.
     fn charge(&mut self, from: PeerId, bytes: u64, now: Time) -> Option<Reply> {
-        if self.buckets.len() >= ROSTER_MAX && !self.buckets.contains_key(&from) {
-            self.buckets.pop_first();
-        }
-        let bucket = self
-            .buckets
-            .entry(from)
-            .or_insert_with(|| Bucket::new(SERVE_BYTES_BURST, SERVE_BYTES_PER_SECOND, now));
+        let bucket = bucket_of(&mut self.buckets, from, SERVE_BYTES_BURST, SERVE_BYTES_PER_SECOND, now);
         if bucket.take(bytes, now) { None } else { Some(Reply::Busy(bucket.wait_for(bytes))) }
     }
+}
+
+/// The bucket of a peer, made full when there is none; as many are kept as the roster has peers.
+fn bucket_of(
+    buckets: &mut BTreeMap<PeerId, Bucket>,
+    from: PeerId,
+    burst: u64,
+    per_second: u64,
+    now: Time,
+) -> &mut Bucket {
+    if buckets.len() >= ROSTER_MAX && !buckets.contains_key(&from) {
+        buckets.pop_first();
+    }
+    buckets.entry(from).or_insert_with(|| Bucket::new(burst, per_second, now))
 }
 
 #[cfg(test)]
@@ -128,5 +152,18 @@ mod tests {
         assert!(matches!(serve.reply(PeerId([1; 32]), &want, Time(0)), Reply::Blocks(_)));
         assert!(matches!(serve.reply(PeerId([1; 32]), &want, Time(0)), Reply::Busy(_)));
         assert!(matches!(serve.reply(PeerId([2; 32]), &want, Time(0)), Reply::Blocks(_)));
+    }
+    #[test]
+    fn a_peer_that_asks_our_model_too_much_is_told_to_wait_and_others_are_not() {
+        let mut serve = Serve::default();
+        let (greedy, other) = (PeerId([1; 32]), PeerId([2; 32]));
+        let most = QUERY_OUTPUTS_BURST as usize;
+        assert_eq!(serve.charge_query(greedy, most, 9, Time(0)), None);
+        let wait = Span(1_000_000 / QUERY_OUTPUTS_PER_SECOND);
+        assert_eq!(serve.charge_query(greedy, 1, 9, Time(0)), Some(Reply::Busy(wait)));
+        assert_eq!(serve.charge_query(other, 1, 9, Time(0)), None);
+        assert_eq!(serve.charge_query(greedy, 1_000, 9, Time(1_000_000)), None);
+        // The bytes of answers come from the quota that shards come from, too.
+        assert!(matches!(serve.charge_query(PeerId([3; 32]), 1_000, 100_000, Time(0)), Some(Reply::Busy(_))));
     }
 }

@@ -13,6 +13,8 @@ pub struct PeerConfig {
     pub name: String,
     /// Its certificate, in invited runs.
     pub certificate: Option<CoSigned>,
+    /// Whether its owner lets its model answer queries; the charter must allow predictions, too.
+    pub answers_queries: bool,
     /// Starts of this node so far, counted durably; keeps message sequences rising over restarts.
     pub incarnation: u32,
     /// Highest outer step this key may already have signed an update for.

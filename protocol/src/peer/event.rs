@@ -140,6 +140,13 @@ pub enum Event {
         /// What.
         offence: Offence,
     },
+    /// A member asked this node's model, within its quota.
+    Queried {
+        /// Who.
+        peer: PeerId,
+        /// Outputs asked for: words or texts.
+        outputs: u32,
+    },
     /// A key was shut out.
     Banned {
         /// Which.

@@ -68,6 +68,8 @@ pub enum Input {
     Mixed(Mixed),
     /// An evaluation order was carried out.
     Evaluated(Evaluated),
+    /// The own model answered a query; the peer signs what it said.
+    Predicted(Predicted),
     /// The reservation of this outer step is durable.
     Reserved(OuterStep),
     /// An operator's word.
@@ -147,6 +149,19 @@ pub struct Mixed {
     pub distance: f64,
     /// Time the mixing took.
     pub busy: Span,
+}
+
+/// What the own model says of a member's query.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Predicted {
+    /// Which question of theirs.
+    pub inbound: InboundId,
+    /// Hash of the query.
+    pub query: Hash,
+    /// The outer step of the model.
+    pub step: OuterStep,
+    /// Probabilities, (outputs, labels).
+    pub probabilities: Vec<f32>,
 }
 
 /// The result of an evaluation order.

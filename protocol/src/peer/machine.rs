@@ -104,7 +104,7 @@ impl Peer {
     /// A peer that starts from a snapshot (the default one is genesis).
     pub fn new(config: PeerConfig, keys: Keypair, seed: &Seed, restored: Snapshot) -> Self {
         let charter = config.charter.charter();
-        let parameters = charter.model.parameters as usize;
+        let parameters = charter.exchanged() as usize;
         // Boundaries come from the training codec alone, so that a shard is the same range in every codec.
         let cuts = crate::shard::cut::cut(parameters, charter.exchange.codec);
         let mut book = AdmissionBook::new(config.charter.clone());
@@ -172,6 +172,7 @@ impl Peer {
             Input::Trained(trained) => self.trained(trained, now, out),
             Input::Mixed(mixed) => self.mixed(&mixed, now, out),
             Input::Evaluated(evaluated) => self.evaluated(&evaluated, now, out),
+            Input::Predicted(predicted) => self.predicted(predicted, out),
             Input::Reserved(step) => {
                 self.reserved = self.reserved.max(step);
                 self.try_publish(now, out);

@@ -8,6 +8,7 @@ use crate::stage::plan::Plan;
 use crate::time::Span;
 use crate::wire::choice::{Codec, Rule};
 use crate::wire::manifest::Expected;
+use crate::wire::prediction::Query;
 
 /// Something to be done by the driver.
 #[derive(Clone, Debug)]
@@ -40,6 +41,13 @@ pub enum Output {
         inbound: InboundId,
         /// With what.
         reply: Reply,
+    },
+    /// Ask the own model about a member's texts; answer with `Predicted`, or say to the member that it is busy.
+    Predict {
+        /// Which question of theirs.
+        inbound: InboundId,
+        /// The texts.
+        query: Query,
     },
     /// Dial a peer at these addresses.
     Dial {

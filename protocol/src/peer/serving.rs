@@ -3,11 +3,17 @@
 use crate::codec::{CONTROL_BYTES_MAX, encode};
 use crate::exchange::serve::Reply;
 use crate::id::{InboundId, PeerId};
+use crate::limits::{ANSWER_ELEMENTS_MAX, QUERY_ROWS_MAX, QUERY_WORDS_MAX, REQUEST_BYTES_MAX};
+use crate::peer::event::Event;
+use crate::peer::input::Predicted;
 use crate::peer::machine::Peer;
 use crate::peer::output::{Outbox, Output};
 use crate::time::Time;
+use crate::wire::charter::TaskTerms;
+use crate::wire::manifest::VERSION;
 use crate::wire::offence::Offence;
 use crate::wire::open::Standing;
+use crate::wire::prediction::{Prediction, Query};
 use crate::wire::request::{News, Request, Want};
 
 impl Peer {
@@ -19,7 +25,12 @@ impl Peer {
         now: Time,
         out: &mut Outbox,
     ) {
-        let reply = match (self.book.standing(&from, self.today(now)), &request.want) {
+        let standing = self.book.standing(&from, self.today(now));
+        if let (Standing::Member, Want::Predict(query)) = (standing, &request.want) {
+            self.queried(inbound, from, query, now, out);
+            return;
+        }
+        let reply = match (standing, &request.want) {
             (Standing::Member, Want::News) => Reply::Bytes(self.news().into()),
             (Standing::Member, want) if !matches!(want, Want::Charter) => self.serve.reply(from, want, now),
             // The charter is no secret: whoever was pointed to this node may read what it asks for.
@@ -36,6 +47,63 @@ impl Peer {
             }
         };
         out.push(Output::Answer { inbound, reply });
+    }
+
+    /// Charges a member's query and hands it to the own model, unless charter or owner forbid it.
+    fn queried(&mut self, inbound: InboundId, from: PeerId, query: &Query, now: Time, out: &mut Outbox) {
+        let charter = self.book.charter();
+        let (is_tagging, labels) = (charter.is_tagging(), charter.task.labels.len());
+        if !charter.exchange.predictions || !self.config.answers_queries {
+            // Asking is no offence: who asks cannot know what this owner allows.
+            out.push(Output::Answer { inbound, reply: Reply::Refused });
+            return;
+        }
+        let outputs = query.outputs(is_tagging).ok().filter(|n| n * labels <= ANSWER_ELEMENTS_MAX);
+        let Some(outputs) = outputs else {
+            out.push(Output::Answer { inbound, reply: Reply::Refused });
+            self.offended(from, Offence::Meaningless, now, out);
+            return;
+        };
+        match self.serve.charge_query(from, outputs, labels, now) {
+            Some(reply) => out.push(Output::Answer { inbound, reply }),
+            None => {
+                out.emit(Event::Queried { peer: from, outputs: outputs as u32 });
+                out.push(Output::Predict { inbound, query: query.clone() });
+            }
+        }
+    }
+
+    /// The task of the run.
+    pub fn task(&self) -> &TaskTerms {
+        &self.book.charter().task
+    }
+
+    /// Outputs that a query of this run asks for, or why it cannot be asked.
+    pub fn outputs_of(&self, query: &Query) -> Result<usize, String> {
+        let charter = self.book.charter();
+        if !charter.exchange.predictions {
+            return Err("the charter does not allow predictions to leave a node".to_owned());
+        }
+        let labels = charter.task.labels.len();
+        let outputs = query.outputs(charter.is_tagging()).map_err(|_| {
+            format!("expected 1 to {QUERY_ROWS_MAX} texts of 1 to {QUERY_WORDS_MAX} words that are not empty")
+        })?;
+        let bytes = Request::new(self.config.charter.run(), Want::Predict(query.clone())).to_bytes().len();
+        if bytes > REQUEST_BYTES_MAX || outputs * labels > ANSWER_ELEMENTS_MAX {
+            return Err(format!(
+                "expected a query of at most {REQUEST_BYTES_MAX} bytes and {ANSWER_ELEMENTS_MAX} probabilities, found {bytes} and {}",
+                outputs * labels
+            ));
+        }
+        Ok(outputs)
+    }
+
+    /// Signs what the own model said and answers with it.
+    pub(super) fn predicted(&self, predicted: Predicted, out: &mut Outbox) {
+        let Predicted { inbound, query, step, probabilities } = predicted;
+        let run = self.config.charter.run();
+        let answer = Prediction { version: VERSION, run, query, step, probabilities };
+        out.push(Output::Answer { inbound, reply: Reply::Bytes(answer.seal(&self.keys).into()) });
     }
 
     /// Own hello and announcement first, then everybody's, as far as they fit one control message.

@@ -107,8 +107,8 @@ impl Peer {
         let step = *step;
         let Some(trained) = done.take() else { return };
         let least = self.book.charter().exchange.inner_steps_min;
-        let is_allowed = self.book.charter().exchange.shards;
-        if is_allowed && (self.stage == Stage::Settle || trained.inner_steps >= least) {
+        // A charter that allows no shards has predictions travel in their place: it must allow one of both.
+        if self.stage == Stage::Settle || trained.inner_steps >= least {
             self.publish(&trained, out);
         }
         self.phase = Phase::Waiting { step, since: now, progress: now, news: now };
@@ -257,7 +257,7 @@ impl Peer {
     pub(super) fn drive_pull(&mut self, now: Time, out: &mut Outbox) {
         let Phase::Pulling { pull, .. } = &self.phase else { return };
         let run = self.config.charter.run();
-        let parameters = self.book.charter().model.parameters;
+        let parameters = self.book.charter().exchanged();
         for (peer, next) in pull.next() {
             let question = match next {
                 Next::Manifest(a) => Question::Manifest {

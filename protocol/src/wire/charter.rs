@@ -3,6 +3,10 @@
 //! It says everything that must agree between nodes and nothing that may differ. People write it as TOML; its
 //! canonical encoding is signed by its founders, and the hash of the first version names the run.
 
+use bincode::de::Decoder;
+use bincode::de::read::Reader as _;
+use bincode::enc::Encoder;
+use bincode::error::{DecodeError, EncodeError};
 use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -15,11 +19,16 @@ use crate::id::{Hash, PeerId, RunId};
 use crate::limits::{FOUNDERS_MAX, LABELS_MAX, MEMBERS_MAX, PULLS_MAX, TEXT_BYTES_MAX};
 use crate::time::UnixSeconds;
 use crate::wire::choice::{Codec, Rule};
+use crate::wire::codistillation::{BadTerms, CodistillationTerms};
+use crate::wire::field::{BadField, need};
 use crate::wire::sealed::CoSigned;
 use crate::wire::text::{BadText, check_name, check_text};
 
 /// What all members agree on.
-#[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize, Deserialize)]
+///
+/// Its canonical bytes are its fields in this order. `codistillation` stands last and takes no byte where it is absent,
+/// so a charter without it has the bytes, and the run the name, that it had before these terms existed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Charter {
     /// Name of the run.
@@ -53,6 +62,57 @@ pub struct Charter {
     pub admission: Admission,
     /// What every node records and publishes.
     pub audit: AuditTerms,
+    /// How members learn from each other's predictions; present exactly where predictions travel and parameters do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub codistillation: Option<CodistillationTerms>,
+}
+
+impl Encode for Charter {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
+        self.name.encode(encoder)?;
+        self.purpose.encode(encoder)?;
+        self.version.encode(encoder)?;
+        self.run.encode(encoder)?;
+        self.expires.encode(encoder)?;
+        self.founders.encode(encoder)?;
+        self.threshold.encode(encoder)?;
+        self.model.encode(encoder)?;
+        self.task.encode(encoder)?;
+        self.train.encode(encoder)?;
+        self.exchange.encode(encoder)?;
+        self.mixing.encode(encoder)?;
+        self.schedule.encode(encoder)?;
+        self.admission.encode(encoder)?;
+        self.audit.encode(encoder)?;
+        self.codistillation.as_ref().map_or(Ok(()), |terms| terms.encode(encoder))
+    }
+}
+
+impl<Context> Decode<Context> for Charter {
+    fn decode<D: Decoder<Context = Context>>(decoder: &mut D) -> Result<Self, DecodeError> {
+        Ok(Self {
+            name: Decode::decode(decoder)?,
+            purpose: Decode::decode(decoder)?,
+            version: Decode::decode(decoder)?,
+            run: Decode::decode(decoder)?,
+            expires: Decode::decode(decoder)?,
+            founders: Decode::decode(decoder)?,
+            threshold: Decode::decode(decoder)?,
+            model: Decode::decode(decoder)?,
+            task: Decode::decode(decoder)?,
+            train: Decode::decode(decoder)?,
+            exchange: Decode::decode(decoder)?,
+            mixing: Decode::decode(decoder)?,
+            schedule: Decode::decode(decoder)?,
+            admission: Decode::decode(decoder)?,
+            audit: Decode::decode(decoder)?,
+            // A charter is decoded alone, so bytes that are left are these terms or refused.
+            codistillation: match decoder.reader().peek_read(1) {
+                Some(_) => Some(Decode::decode(decoder)?),
+                None => None,
+            },
+        })
+    }
 }
 
 /// The model every node trains.
@@ -272,6 +332,20 @@ impl Charter {
         }
     }
 
+    /// Length of the vector that is published, pulled and mixed: the parameters, or the probabilities of the probe set
+    /// (outputs × labels) where those travel in their place.
+    pub fn exchanged(&self) -> u64 {
+        match &self.codistillation {
+            Some(terms) => u64::from(terms.outputs) * self.task.labels.len() as u64,
+            None => self.model.parameters,
+        }
+    }
+
+    /// Whether an output of the model is a word of a text, not a whole text.
+    pub fn is_tagging(&self) -> bool {
+        self.task.kind == "tagging"
+    }
+
     /// Outer steps of the whole run.
     pub fn steps(&self) -> u32 {
         self.schedule.outer_steps.saturating_add(self.schedule.settle_steps)
@@ -332,7 +406,8 @@ impl Charter {
         let mut labels: Vec<_> = self.task.labels.iter().collect();
         labels.sort_unstable();
         labels.dedup();
-        need(labels.len() == self.task.labels.len(), "task.labels", "distinct labels", "a label twice")
+        need(labels.len() == self.task.labels.len(), "task.labels", "distinct labels", "a label twice")?;
+        Ok(())
     }
 
     fn check_train(&self) -> Result<(), CharterError> {
@@ -375,7 +450,8 @@ impl Charter {
             "exchange.inner_steps_min",
             "at most schedule.inner_steps",
             self.exchange.inner_steps_min,
-        )
+        )?;
+        Ok(())
     }
 
     fn check_mixing(&self) -> Result<(), CharterError> {
@@ -418,20 +494,58 @@ impl Charter {
             "exchange.epsilon_max",
             "above 0",
             e.epsilon_max.unwrap_or_default(),
-        )
+        )?;
+        self.check_predictions()
+    }
+
+    /// What must hold where predictions travel in place of parameters, and what must be absent elsewhere.
+    fn check_predictions(&self) -> Result<(), CharterError> {
+        let e = &self.exchange;
+        let word = |is_there| if is_there { "present" } else { "absent" };
+        let is_codistilled = e.predictions && !e.shards;
+        for (field, is_there) in
+            [("codistillation", self.codistillation.is_some()), ("exchange.probe", e.probe.is_some())]
+        {
+            let expected = if is_codistilled {
+                "present: exchange allows predictions and no shards"
+            } else {
+                "absent: it needs exchange.predictions = true and exchange.shards = false"
+            };
+            need(is_there == is_codistilled, field, expected, word(is_there))?;
+        }
+        let Some(terms) = &self.codistillation else { return Ok(()) };
+        terms.check(self.task.labels.len())?;
+        let m = &self.mixing;
+        need(
+            m.outer_momentum == 0.0 && m.outer_rate == 1.0,
+            "mixing.outer_momentum",
+            "0, with outer_rate 1: a mix of predictions is taken as it is",
+            format!("{} and {}", m.outer_momentum, m.outer_rate),
+        )?;
+        need(
+            self.schedule.settle_steps == 0,
+            "schedule.settle_steps",
+            "0: models that differ cannot settle on one",
+            self.schedule.settle_steps,
+        )?;
+        Ok(())
     }
 }
 
-fn need(
-    holds: bool,
-    field: &'static str,
-    expected: &str,
-    found: impl std::fmt::Display,
-) -> Result<(), CharterError> {
-    if holds {
-        return Ok(());
+impl From<BadField> for CharterError {
+    fn from(bad: BadField) -> Self {
+        let BadField { field, expected, found } = bad;
+        Self::Field { field, expected, found }
     }
-    Err(CharterError::Field { field, expected: expected.to_owned(), found: found.to_string() })
+}
+
+impl From<BadTerms> for CharterError {
+    fn from(bad: BadTerms) -> Self {
+        match bad {
+            BadTerms::Text(bad) => bad.into(),
+            BadTerms::Field(bad) => bad.into(),
+        }
+    }
 }
 
 fn distinct_keys<'a>(
@@ -488,6 +602,9 @@ impl SignedCharter {
         }
         if self.charter.model.layout != current.charter.model.layout {
             return refuse("the parameter layout may not change within a run".to_owned());
+        }
+        if self.charter.codistillation != current.charter.codistillation {
+            return refuse("the terms of codistillation may not change within a run".to_owned());
         }
         Ok(())
     }

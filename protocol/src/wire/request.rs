@@ -9,6 +9,7 @@ use crate::id::{Hash, RunId};
 use crate::limits::{REQUEST_BYTES_MAX, SHARDS_PER_REQUEST_MAX};
 use crate::wire::manifest::VERSION;
 use crate::wire::offence::Offence;
+use crate::wire::prediction::Query;
 
 /// A request. `version` and `run` stand first and have fixed width.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -37,6 +38,8 @@ pub enum Want {
     },
     /// The signed charter in force.
     Charter,
+    /// What the peer's model says of these texts.
+    Predict(Query),
 }
 
 /// Answer to [`Want::News`]: sealed messages, each to be opened by the gate.

@@ -4,21 +4,41 @@ use protocol::codec::encode;
 use protocol::crypto::keys::Keypair;
 use protocol::crypto::signed::Domain;
 use protocol::id::{Hash, PeerId, RunId};
-use protocol::limits::{FOUNDERS_MAX, LABELS_MAX, NAME_BYTES_MAX, PULLS_MAX, REVOKED_MAX, TEXT_BYTES_MAX};
+use protocol::limits::{
+    FOUNDERS_MAX, LABELS_MAX, NAME_BYTES_MAX, PULLS_MAX, REVOKED_MAX, TEXT_BYTES_MAX, VARIANTS_MAX,
+};
 use protocol::time::UnixSeconds;
 use protocol::wire::certificate::{Certificate, CredentialError, Revocation, Rotation};
 use protocol::wire::charter::{Admission, Charter, CharterError, Member, SignedCharter};
 use protocol::wire::choice::Codec;
+use protocol::wire::codistillation::{CodistillationTerms, Variant};
 use protocol::wire::sealed::{CoSigned, Sealed};
 
 use crate::fixture::{
-    certificate, charter, closed, cosigned, keys, revocation, rotation, run, run_id, signed,
+    certificate, charter, closed, codistilled, cosigned, keys, revocation, rotation, run, run_id, signed,
+    variant,
 };
 
 fn changed(change: impl FnOnce(&mut Charter)) -> Charter {
     let mut charter = charter(closed());
     change(&mut charter);
     charter
+}
+
+/// A codistilled charter with something changed.
+fn predicting(change: impl FnOnce(&mut Charter)) -> Charter {
+    let mut charter = codistilled();
+    change(&mut charter);
+    charter
+}
+
+/// A codistilled charter with these terms changed.
+fn terms(change: impl FnOnce(&mut CodistillationTerms)) -> Charter {
+    predicting(|charter| change(charter.codistillation.as_mut().expect("the fixture has the terms")))
+}
+
+fn numbered_variant(i: usize) -> Variant {
+    variant(&format!("variant {i}"), 100)
 }
 
 /// Opens a charter as it would arrive, signed by founders 1 and 2 whatever it says.
@@ -62,6 +82,30 @@ fn charters_that_make_no_sense_are_refused_with_the_field() {
         ("exchange.settle_codec", changed(|c| c.exchange.settle_codec = Codec::Int4)),
         ("exchange.epsilon_max", changed(|c| c.exchange.epsilon_max = Some(f32::NAN))),
         ("exchange", changed(|c| c.exchange.shards = false)),
+        ("codistillation", changed(|c| c.codistillation = codistilled().codistillation)),
+        ("exchange.probe", changed(|c| c.exchange.probe = Some(Hash([1; 32])))),
+        ("codistillation", predicting(|c| c.codistillation = None)),
+        ("exchange.probe", predicting(|c| c.exchange.probe = None)),
+        ("codistillation", predicting(|c| c.exchange.shards = true)),
+        ("schedule.settle_steps", predicting(|c| c.schedule.settle_steps = 1)),
+        ("mixing.outer_momentum", predicting(|c| c.mixing.outer_momentum = 0.5)),
+        ("mixing.outer_momentum", predicting(|c| c.mixing.outer_rate = 0.7)),
+        ("task.labels", predicting(|c| c.task.labels.truncate(1))),
+        ("codistillation.outputs", terms(|t| t.outputs = 0)),
+        ("codistillation.outputs", terms(|t| t.outputs = u32::MAX)),
+        ("codistillation.batch", terms(|t| t.batch = 0)),
+        ("codistillation.alpha", terms(|t| t.alpha = f32::NAN)),
+        ("codistillation.alpha", terms(|t| t.alpha = 0.0)),
+        ("codistillation.temperature", terms(|t| t.temperature = f32::INFINITY)),
+        ("codistillation.temperature", terms(|t| t.temperature = 0.5)),
+        ("codistillation.variants", terms(|t| t.variants.reverse())),
+        (
+            "codistillation.variants",
+            terms(|t| t.variants = (0..=VARIANTS_MAX).map(numbered_variant).collect()),
+        ),
+        ("codistillation.variants.name", terms(|t| t.variants[1].name = "middle".to_owned())),
+        ("codistillation.variants.name", terms(|t| t.variants[1].name = "primary".to_owned())),
+        ("codistillation.variants.parameters", terms(|t| t.variants[1].parameters = 0)),
         ("admission.closed", changed(|c| c.admission = Admission::Closed(vec![]))),
         ("admission.closed", changed(|c| c.admission = Admission::Closed(vec![member(4), member(4)]))),
     ];
@@ -77,6 +121,8 @@ fn charters_that_make_no_sense_are_refused_with_the_field() {
         changed(|c| c.purpose = "a\u{202e}b".to_owned()),
         changed(|c| c.model.architecture = "x".repeat(TEXT_BYTES_MAX + 1)),
         changed(|c| c.task.labels[1] = "\u{7}".to_owned()),
+        terms(|t| t.variants[0].name = "a\nb".to_owned()),
+        terms(|t| t.variants[0].architecture = "x".repeat(TEXT_BYTES_MAX + 1)),
     ] {
         assert!(matches!(arrives(&charter), Err(CharterError::Text(_))));
     }
@@ -140,6 +186,11 @@ fn a_charter_is_replaced_only_by_a_newer_one_of_its_run_that_the_old_founders_si
     refused(run(), &run());
     refused(next(&|c| c.run = Some(RunId(Hash([1; 32])))), &current);
     refused(next(&|c| c.model.layout = Hash([1; 32])), &current);
+    let predicts = signed(&codistilled());
+    let mut other = codistilled();
+    (other.version, other.run) = (2, Some(predicts.run()));
+    other.codistillation.as_mut().expect("the fixture has the terms").outputs = 6;
+    refused(signed(&other), &predicts);
     // Founders nobody knew take over: their own signatures do not count.
     let coup = next(&|c| {
         c.founders = vec![keys(1).peer(), keys(9).peer()];

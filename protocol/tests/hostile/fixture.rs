@@ -15,10 +15,12 @@ use protocol::wire::charter::{
     SignedCharter, TaskTerms, TrainTerms,
 };
 use protocol::wire::choice::{Codec, Rule, Stage};
+use protocol::wire::codistillation::{CodistillationTerms, Variant};
 use protocol::wire::manifest::{Expected, Manifest, Privacy, VERSION};
 use protocol::wire::message::{Body, Message};
 use protocol::wire::offence::Offence;
 use protocol::wire::open::{Standing, open};
+use protocol::wire::prediction::{Prediction, Query, Wanted};
 use protocol::wire::sealed::{CoSigned, Sealed};
 
 /// The day of all tests.
@@ -94,7 +96,51 @@ pub(crate) fn charter(admission: Admission) -> Charter {
         },
         admission,
         audit: AuditTerms { cards: true, ledger_head: true },
+        codistillation: None,
     }
+}
+
+/// A charter under which predictions travel in place of parameters: 5 words of the probe set, 2 labels.
+pub(crate) fn codistilled() -> Charter {
+    let mut charter = charter(closed());
+    (charter.exchange.shards, charter.exchange.predictions) = (false, true);
+    charter.exchange.probe = Some(Hash([6; 32]));
+    charter.schedule.settle_steps = 0;
+    charter.codistillation = Some(CodistillationTerms {
+        outputs: 5,
+        batch: 8,
+        alpha: 1.0,
+        temperature: 2.0,
+        variants: vec![variant("middle", 500), variant("small", 200)],
+    });
+    charter
+}
+
+/// A variant of the model.
+pub(crate) fn variant(name: &str, parameters: u64) -> Variant {
+    Variant { name: name.to_owned(), architecture: "{}".to_owned(), layout: Hash([5; 32]), parameters }
+}
+
+/// Two sentences of three words together.
+pub(crate) fn query() -> Query {
+    let words = |text: &str| text.split(' ').map(str::to_owned).collect();
+    Query { nonce: [9; 16], rows: vec![words("Ada spoke"), words("yes")] }
+}
+
+/// Member 4's answer to it, for the two labels of the fixture.
+pub(crate) fn prediction() -> Prediction {
+    Prediction {
+        version: VERSION,
+        run: run_id(),
+        query: query().hash(),
+        step: OuterStep(3),
+        probabilities: vec![0.25, 0.75, 1.0, 0.0, 0.5, 0.5],
+    }
+}
+
+/// What its bytes must agree with.
+pub(crate) fn wanted() -> Wanted {
+    Wanted { run: run_id(), peer: keys(4).peer(), query: query().hash(), outputs: 3, labels: 2 }
 }
 
 /// Members 4 and 5, listed.

@@ -14,12 +14,13 @@ use protocol::ledger::record::Record;
 use protocol::wire::charter::Charter;
 use protocol::wire::manifest::Manifest;
 use protocol::wire::message::Message;
+use protocol::wire::prediction::Prediction;
 use protocol::wire::request::{News, Request, Want};
 use protocol::wire::sealed::{CoSigned, Sealed};
 
 use crate::fixture::{
-    bodies, certificate, charter, closed, cosigned, fetched, hear, keys, manifest, message, revocation,
-    rotation, run, run_id,
+    bodies, certificate, charter, closed, codistilled, cosigned, fetched, hear, keys, manifest, message,
+    prediction, query, revocation, rotation, run, run_id, wanted,
 };
 
 fn folder() -> PathBuf {
@@ -77,6 +78,9 @@ fn every_wire_type_has_its_golden_bytes() {
     assert_eq!(decode_manifest::<Manifest>(&sealed.body), Ok(manifest()));
     golden("charter_signed", &run().to_bytes());
     reads_back::<Charter>("charter", &charter(closed()));
+    reads_back::<Charter>("charter_codistilled", &codistilled());
+    let bytes = golden("prediction", &prediction().seal(&keys(4)));
+    assert_eq!(Prediction::open(&bytes, &wanted()), Ok(prediction()));
     reads_back(
         "certificate",
         &cosigned(CoSigned::unsigned(&certificate(run_id())), Domain::Certificate, &[1, 2]),
@@ -88,6 +92,7 @@ fn every_wire_type_has_its_golden_bytes() {
         ("manifest", Want::Manifest(Hash([1; 32]))),
         ("shards", Want::Shards { manifest: Hash([1; 32]), indices: vec![0, 7, 300, 70_000] }),
         ("charter", Want::Charter),
+        ("predict", Want::Predict(query())),
     ];
     for (name, want) in wants {
         reads_back(&format!("request_{name}"), &Request::new(run_id(), want));

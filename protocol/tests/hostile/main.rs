@@ -8,4 +8,6 @@ mod form;
 mod golden;
 mod manifests;
 mod messages;
+mod predictions;
+mod queries;
 mod requests;
