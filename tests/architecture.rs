@@ -26,14 +26,15 @@ const MODEL: Floors = &[
     &["arch", "data"],
     &["params", "task"],
     &["train", "eval", "generate"],
+    &["session"],
     &["distill", "fuse", "audit"],
-    &["session", "export"],
+    &["export"],
 ];
 const NODE: Floors = &[
     &["telemetry"],
     &["net", "store", "trainer", "http"],
     &["runtime", "config"],
-    &["recipe"],
+    &["recipe", "distill", "fuse"],
     &["bench", "testnet"],
     &["bench"],
     &["cli"],

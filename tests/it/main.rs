@@ -1,8 +1,10 @@
 //! Integration tests of the whole product, in one binary.
 
+mod asking;
 mod bench;
 mod by_hand;
 mod killed;
+mod liar;
 mod network;
 mod node;
 mod program;

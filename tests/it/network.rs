@@ -9,7 +9,7 @@ use crate::node::{Node, path};
 use crate::program::ok;
 
 /// Names of nodes.
-const NAMES: [&str; 4] = ["ada", "bela", "chidi", "dana"];
+const NAMES: [&str; 5] = ["ada", "bela", "chidi", "dana", "emre"];
 
 /// Nodes with a charter and data; none runs yet.
 pub(crate) struct Network {
@@ -30,8 +30,23 @@ impl Network {
         Self::found_at(&listen, changes)
     }
 
+    /// The same under `recipes/unlike.toml`, where predictions travel in place of parameters.
+    pub(crate) fn found_unlike(n: usize) -> Self {
+        let listen: Vec<String> = (0..n).map(|_| format!("/ip4/127.0.0.1/tcp/{}", free_port())).collect();
+        Self::found_under(&listen, |root| {
+            let path = root.join("recipe.toml");
+            std::fs::write(&path, include_str!("recipes/unlike.toml"))
+                .expect("a temporary folder can be written");
+            path
+        })
+    }
+
     /// The same for nodes that listen at these addresses.
     pub(crate) fn found_at(listen: &[String], changes: &[(&str, u32)]) -> Self {
+        Self::found_under(listen, |root| recipe(root, changes))
+    }
+
+    fn found_under(listen: &[String], recipe: impl FnOnce(&Path) -> PathBuf) -> Self {
         let root = tempfile::tempdir().expect("the temporary folder can be written");
         let at = |name: &str| root.path().join(name);
         let n = listen.len();
@@ -51,7 +66,7 @@ impl Network {
             "--test",
             "100",
         ]);
-        let recipe = recipe(root.path(), changes);
+        let recipe = recipe(root.path());
         let charter = at("charter");
         let members: Vec<String> =
             nodes.iter().map(|node| format!("{}={} press", node.peer, node.name)).collect();

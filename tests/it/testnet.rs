@@ -49,6 +49,37 @@ fn a_testnet_ends_in_agreement_and_its_report_says_what_was_measured() {
     the_model_answers(&dir, together[0]);
 }
 
+#[test]
+fn nodes_of_two_sizes_trade_predictions_for_a_small_part_of_the_bytes_of_parameters() {
+    let root = tempfile::tempdir().unwrap();
+    let (dir, recipe) = (root.path().join("net"), root.path().join("unlike.toml"));
+    std::fs::write(&recipe, include_str!("recipes/unlike.toml")).unwrap();
+    let data = ok(&["testnet", "--recipe", path(&recipe), "--nodes", "3", "--dir", path(&dir)]);
+    let nodes = data["nodes"].as_array().unwrap();
+    let variants: Vec<&str> = nodes.iter().filter_map(|n| n["variant"].as_str()).collect();
+    assert_eq!(variants, ["primary", "small", "small"], "{data}");
+    assert!(nodes[0]["parameters"].as_u64() > nodes[1]["parameters"].as_u64(), "{data}");
+    for node in nodes {
+        assert_eq!(node["outer_steps"], 6, "{data}");
+        for score in ["score_alone", "score_together"] {
+            assert!(node[score].as_f64().is_some_and(|s| (0.0..=1.0).contains(&s)), "{data}");
+        }
+    }
+    let bytes = |name: &str| data["traded"][name].as_u64().unwrap_or_else(|| panic!("{name} in {data}"));
+    assert!(bytes("bytes") > 0 && bytes("bytes") < bytes("parameter_bytes"), "{data}");
+    assert!(data["consensus_distance_relative"].is_null(), "models that differ have no mean: {data}");
+    assert_eq!(data["rejected_shards"], 0, "{data}");
+    // Every node mixed what the others said, and its model can be used.
+    let mixed = lines(&dir.join("events.jsonl"));
+    let all = mixed.iter().filter(|e| e["event"] == "mixed" && e["peers"] == 2).count();
+    assert!(all >= 9, "most of 18 mixes had both others: {all}");
+    the_files_of_a_run_are_there(&dir);
+    let said = run(&["predict", "--model", path(&dir.join("nodes/bela/model")), "Ada"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let shown = run(&["charter", "show", path(&dir.join("charter/charter.toml"))]);
+    assert!(shown.stdout.contains("primary") && shown.stdout.contains("small"), "{shown:?}");
+}
+
 fn the_files_of_a_run_are_there(dir: &Path) {
     let text = |name: &str| std::fs::read_to_string(dir.join(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
     assert!(text("report.html").contains("</html>"));

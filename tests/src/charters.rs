@@ -79,6 +79,7 @@ pub fn charter(n: usize, parameters: u64) -> Charter {
         },
         admission: Admission::Closed((0..n).map(member).collect()),
         audit: AuditTerms { cards: true, ledger_head: true },
+        codistillation: None,
     }
 }
 

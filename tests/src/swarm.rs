@@ -184,6 +184,7 @@ impl Swarm {
             charter: self.charter.clone(),
             name: format!("node {i}"),
             certificate: None,
+            answers_queries: false,
             incarnation,
             reserved,
             date: (Time(0), UnixSeconds(1_800_000_000)),
@@ -553,12 +554,13 @@ impl Swarm {
                     self.cut(i, j);
                 }
             }
-            // Mixing ahead is never ordered: these nodes report whole answers.
+            // Mixing ahead is never ordered: these nodes report whole answers. They answer no queries either.
             Output::Judge { .. }
             | Output::Append(_)
             | Output::Dial { .. }
             | Output::Unban(_)
-            | Output::MixAhead(_) => {}
+            | Output::MixAhead(_)
+            | Output::Predict { .. } => {}
         }
     }
 }

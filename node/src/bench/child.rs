@@ -53,6 +53,8 @@ pub fn run(dir: &Path) -> Result<(), BenchError> {
         charter,
         certificate: None,
         learner,
+        answering: None,
+        model: format!("node{}", work.index),
         net,
         start_links: (0, Duration::ZERO),
         checkpoint_every: NEVER,

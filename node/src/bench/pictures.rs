@@ -94,6 +94,11 @@ impl Learner for Pictures {
         self.session.read(out).expect("the trainer's buffers have the model's length");
     }
 
+    /// Nobody asks a benchmark.
+    fn model(&self) -> Option<Vec<f32>> {
+        None
+    }
+
     fn write(&mut self, flat: &[f32]) -> Result<(), LearnerError> {
         self.session.write(flat).map_err(wrong("take over mixed parameters"))
     }

@@ -104,6 +104,7 @@ pub fn found(
         },
         admission: Admission::Closed(nodes.iter().enumerate().map(member).collect()),
         audit: AuditTerms { cards: true, ledger_head: true },
+        codistillation: None,
     };
     let mut file = CharterFile::draft(&charter).map_err(BenchError::Charter)?;
     file.sign(founder);

@@ -13,6 +13,7 @@ use crate::cli::place::Place;
 use crate::config::charter_file::CharterFile;
 use crate::store::keys::Identity;
 use crate::telemetry::escape;
+use crate::trainer::variant::architectures;
 
 /// Checks, signs or shows a charter.
 #[derive(Clone, Debug, clap::Subcommand)]
@@ -159,9 +160,13 @@ fn print(to: &mut dyn Write, charter: &Charter, signatures: usize) -> std::io::R
         Genesis::Checkpoint { hash, .. } => format!("base checkpoint {}", hash.short()),
     };
     let leaves = match (x.shards, x.predictions) {
-        (true, true) => "parameter shards and predictions on the probe set",
+        (true, true) => {
+            "parameter shards, and answers of its model to members' queries where its owner allows it"
+        }
         (true, false) => "parameter shards",
-        (false, true) => "predictions on the probe set",
+        (false, true) => {
+            "predictions on the probe set, and answers of its model to members' queries where its owner allows it"
+        }
         (false, false) => "nothing",
     };
     let privacy = x
@@ -204,6 +209,24 @@ fn print(to: &mut dyn Write, charter: &Charter, signatures: usize) -> std::io::R
         ),
     ];
     rows.iter().try_for_each(|(name, value)| writeln!(to, "{name:<13}  {value}"))?;
+    if let Some(terms) = &charter.codistillation {
+        let all = architectures(charter);
+        let words: Vec<String> = all
+            .iter()
+            .map(|a| format!("{} with {} parameters", escape::line(a.name), a.parameters))
+            .collect();
+        let (outputs, labels) = (terms.outputs, charter.task.labels.len());
+        let (alpha, temperature) = (terms.alpha, terms.temperature);
+        let rows = [
+            ("architectures", words.join(", ")),
+            ("probe set", format!("{outputs} outputs of {labels} labels, {} numbers", charter.exchanged())),
+            (
+                "learning",
+                format!("own labels, and the members' mix: weight {alpha}, temperature {temperature}"),
+            ),
+        ];
+        rows.iter().try_for_each(|(name, value)| writeln!(to, "{name:<13}  {value}"))?;
+    }
     match &charter.admission {
         Admission::Closed(members) => {
             writeln!(to, "{:<13}  {} listed", "members", members.len())?;

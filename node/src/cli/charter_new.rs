@@ -12,10 +12,11 @@ use serde_json::json;
 
 use crate::cli::output::{CliError, ExitCode, Output};
 use crate::cli::run::learner_error;
-use crate::recipe::bundle::CHARTER;
+use crate::recipe::bundle::{CHARTER, PROBE};
 use crate::recipe::found::{FoundError, Founding, found};
 use crate::recipe::terms::{Recipe, Use};
 use crate::runtime::clock::today;
+use crate::trainer::probe;
 use crate::trainer::translate::{task_named, unreadable};
 
 /// Makes a charter and the folder that travels with it.
@@ -39,6 +40,10 @@ pub struct Args {
     /// Texts that everybody may see: labels and tokenizer are made from them
     #[arg(long, value_name = "PATH")]
     corpus: Option<PathBuf>,
+    /// Public texts without labels that predictions are traded on, for recipes that trade them: a .txt file with one text
+    /// a line, or data whose labels are dropped; the built-in corpus unless given
+    #[arg(long, value_name = "PATH")]
+    probe: Option<PathBuf>,
     /// Trained encoder to start from, a folder in Hugging Face layout
     #[arg(long, value_name = "DIR")]
     base: Option<PathBuf>,
@@ -69,11 +74,13 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
     let founders = if args.founders.is_empty() { vec![members[0].peer] } else { args.founders.clone() };
     let threshold = args.threshold.unwrap_or(founders.len() as u32);
     let (labels, corpus, features) = public_texts(args, &recipe)?;
+    let probe = probe_rows(args, &recipe)?;
     let founding = Founding {
         recipe: &recipe,
         labels: &labels,
         corpus: &corpus,
         features,
+        probe: &probe,
         base: args.base.as_deref(),
         members,
         founders: founders.clone(),
@@ -93,6 +100,9 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
             charter.model.parameters,
             charter.task.labels.len()
         )?;
+        if let Some(terms) = &charter.codistillation {
+            writeln!(to, "probe    {} outputs in {}", terms.outputs, args.out.join(PROBE).display())?;
+        }
         writeln!(
             to,
             "next     review it, then each founder: starling charter sign {} --dir NODE",
@@ -131,6 +141,36 @@ fn public_texts(args: &Args, recipe: &Recipe) -> Result<(LabelSet, Vec<String>, 
             Ok((labels, texts, features))
         }
     }
+}
+
+/// Rows of the probe set; none where the recipe trades no predictions.
+fn probe_rows(args: &Args, recipe: &Recipe) -> Result<Vec<Vec<String>>, CliError> {
+    let Some(plan) = &recipe.codistillation else {
+        return match &args.probe {
+            None => Ok(Vec::new()),
+            Some(path) => Err(CliError::new(
+                ExitCode::Usage,
+                format!("--probe {}", path.display()),
+                format!("the recipe {} trades parameters and needs no probe set", recipe.name),
+                "leave --probe out, or take a recipe that trades predictions, such as mixed",
+            )),
+        };
+    };
+    let seed = Seed::from_u64(args.seed);
+    let task = task_named(&recipe.task.kind).map_err(learner_error)?;
+    let is_tagging = recipe.task.kind == "tagging";
+    let texts = match &args.probe {
+        None => Corpus::unlabelled(&recipe.data.generator, &seed, "probe", plan.probe)
+            .map_err(|e| learner_error(e.into()))?,
+        Some(path) if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("txt")) => {
+            return probe::read(path, is_tagging).map_err(|e| learner_error(e.into()));
+        }
+        Some(path) => {
+            let corpus = Corpus::load(path, task, &seed).map_err(|e| learner_error(unreadable(e)))?;
+            corpus.train.texts()
+        }
+    };
+    Ok(probe::parse(&texts.join("\n"), is_tagging))
 }
 
 fn found_error(error: FoundError) -> CliError {

@@ -21,6 +21,8 @@ use crate::recipe::bundle::Bundle;
 use crate::store::disk::private_file_options;
 use crate::store::keys::Identity;
 use crate::store::lock::{self, Holder};
+use crate::telemetry::process::machine_memory;
+use crate::trainer::variant::choose;
 
 /// Checks this machine, the settings and the way to other peers.
 #[derive(Clone, Debug, clap::Args)]
@@ -227,6 +229,15 @@ fn charter(loaded: &Loaded, peer: Option<PeerId>) -> Vec<Check> {
     if let Some(peer) = peer {
         checks.push(membership(&signed, peer));
     }
+    checks.push(match choose(signed.charter(), loaded.config.train.variant.as_deref(), machine_memory()) {
+        Ok(chosen) => Check::good("architecture", chosen.to_string()),
+        Err(error) => Check::bad(
+            ExitCode::Config,
+            "architecture",
+            error.to_string(),
+            "change train.variant or leave it empty",
+        ),
+    });
     checks
 }
 

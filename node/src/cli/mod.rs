@@ -3,6 +3,7 @@
 //! [`output`] is how every verb prints and ends; [`place`] says which node is meant.
 
 pub mod app;
+pub mod ask;
 pub mod bench;
 pub mod charter;
 pub mod charter_new;
@@ -24,5 +25,6 @@ pub mod predict;
 mod reach;
 pub mod run;
 pub mod status;
+mod tagged;
 pub mod testnet;
 pub mod train;

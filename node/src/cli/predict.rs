@@ -12,6 +12,7 @@ use model::generate::text::continue_text;
 use model::seed::Seed;
 use serde_json::{Value, json};
 
+use crate::cli::ask;
 use crate::cli::output::{CliError, ExitCode, Output};
 use crate::cli::run::learner_error;
 use crate::telemetry::escape;
@@ -24,8 +25,10 @@ const INPUT_BYTES_MAX: u64 = 16 << 20;
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// The model's folder
-    #[arg(long, value_name = "DIR")]
-    model: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "ask")]
+    model: Option<PathBuf>,
+    #[command(flatten)]
+    ask: ask::Args,
     /// The text; one line each from standard input when absent
     text: Vec<String>,
     /// auto, cpu, cuda[:N] or metal
@@ -51,7 +54,11 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
     let texts = texts(args)?;
-    let mut saved = Saved::open(&args.model, &args.device, 0).map_err(learner_error)?;
+    if let Some(whom) = &args.ask.whom {
+        return ask::run(&args.ask, whom, &texts, output);
+    }
+    let dir = args.model.as_deref().expect("the command line asks for --model without --ask");
+    let mut saved = Saved::open(dir, &args.device, 0).map_err(learner_error)?;
     let answers = match saved.kind {
         TaskKind::Tagging => tag(&mut saved, &texts)?,
         // A model of nodes has no tokenizer, and the answer says so.

@@ -18,7 +18,10 @@ use crate::runtime::setup::{NodeParts, SetupError, start};
 use crate::store::keys::Identity;
 use crate::store::lock::DirLock;
 use crate::telemetry::log;
-use crate::trainer::translate::{Files, Place as Device, TranslateError, open_learner};
+use crate::telemetry::process::machine_memory;
+use crate::trainer::responder::Answering;
+use crate::trainer::translate::{Files, Place as Device, TranslateError, open_answering, open_member};
+use crate::trainer::variant::choose;
 
 /// Runs a node until it is told to stop.
 #[derive(Clone, Debug, clap::Args)]
@@ -40,6 +43,12 @@ pub struct Args {
     /// auto, cpu, cuda[:N] or metal
     #[arg(long)]
     device: Option<String>,
+    /// Which of the charter's architectures to train
+    #[arg(long, value_name = "NAME")]
+    variant: Option<String>,
+    /// Let other members ask this node's model about texts of theirs, where the charter allows it
+    #[arg(long)]
+    answer_queries: bool,
     /// Links to wait for before the first outer step
     #[arg(long, value_name = "N", default_value_t = 0)]
     wait_links: u32,
@@ -60,7 +69,9 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
         .flag("node.data", args.data.as_ref().map(|p| p.display()))
         .flag("network.bootstrap", join(&args.bootstrap))
         .flag("network.listen", join(&args.listen))
-        .flag("train.device", args.device.as_ref());
+        .flag("train.device", args.device.as_ref())
+        .flag("train.variant", args.variant.as_ref())
+        .flag("node.answer_queries", args.answer_queries.then_some(true));
     let loaded = load(&sources)?;
     let config = &loaded.config;
     log::start(&config.log.lines)
@@ -89,9 +100,13 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
         let remedy = "ask a founder to list this key in a new version of the charter";
         return Err(CliError::new(ExitCode::Refused, "this node is not a member of the run", why, remedy));
     }
-    let device = Device { device: config.train.device.clone(), threads: config.train.threads.unwrap_or(0) };
+    let device = Device {
+        device: config.train.device.clone(),
+        threads: config.train.threads.unwrap_or(0),
+        variant: config.train.variant.clone(),
+    };
     let learner =
-        open_learner(&bundle.charter, &files_of(&bundle), data, &device, &me).map_err(learner_error)?;
+        open_member(&bundle.charter, &files_of(&bundle), data, &device, &me).map_err(learner_error)?;
     let mut net = NetConfig::new(*identity.seed(), bundle.charter.run());
     net.listen = config.network.listen_all();
     net.bootstrap.clone_from(&config.network.bootstrap);
@@ -99,13 +114,22 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
     net.mdns = config.network.mdns;
     net.links_max = config.network.links_max;
     let name = config.node.name.clone().unwrap_or_else(|| me.short());
+    let answers = config.node.answer_queries && terms.exchange.predictions;
+    if config.node.answer_queries && !answers {
+        tracing::warn!("the charter allows no predictions to leave a node: queries are not answered");
+    }
+    let answering = if answers { Some(answering(&bundle, &device)?) } else { None };
+    let chosen =
+        choose(terms, device.variant.as_deref(), machine_memory()).map_err(|e| learner_error(e.into()))?;
     let parts = NodeParts {
         dir: dir.clone(),
+        model: chosen.to_string(),
+        answering,
         identity,
         name: name.clone(),
         charter: bundle.charter.clone(),
         certificate: None,
-        learner: Box::new(learner),
+        learner,
         net,
         start_links: (args.wait_links, Duration::from_secs(args.wait_seconds.into())),
         checkpoint_every: config.train.checkpoint_interval,
@@ -132,9 +156,19 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
     })
 }
 
+/// The copy of the model that answers: on one thread, so that training keeps the other cores.
+fn answering(bundle: &Bundle, device: &Device) -> Result<Answering, CliError> {
+    let terms = bundle.charter.charter();
+    let place = Device { threads: 1, ..device.clone() };
+    let (session, tokenizer) =
+        open_answering(&bundle.charter, &files_of(bundle), &place).map_err(learner_error)?;
+    let (is_tagging, tokens_max) = (terms.is_tagging(), terms.task.tokens_max as usize);
+    Ok(Answering { session, tokenizer, is_tagging, tokens_max })
+}
+
 /// The files beside a charter.
 pub(super) fn files_of(bundle: &Bundle) -> Files {
-    Files { tokenizer: bundle.dir.join(TOKENIZER), base: bundle.base() }
+    Files { tokenizer: bundle.dir.join(TOKENIZER), base: bundle.base(), probe: bundle.probe() }
 }
 
 /// A model or data that cannot be used, as a command's error.

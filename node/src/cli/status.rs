@@ -91,6 +91,7 @@ fn print(to: &mut dyn Write, found: &Aged<NodeStatus>) -> std::io::Result<()> {
         ("node", format!("{} ({})", escape::line(&s.name), escape::line(&s.organization))),
         ("peer", s.peer_id.clone()),
         ("run", if s.run.is_empty() { "-".into() } else { s.run.clone() }),
+        ("model", if s.model.is_empty() { "-".into() } else { escape::line(&s.model) }),
         ("state", format!("{} (stage {})", s.state, s.stage)),
         ("outer step", step),
         (

@@ -7,6 +7,8 @@ use model::device::DeviceChoice;
 use model::eval::report::Report;
 use model::seed::Seed;
 use model::session::Session;
+use protocol::wire::choice::Codec;
+use protocol::wire::codistillation::PRIMARY;
 
 use crate::cli::output::{CliError, ExitCode, Output};
 use crate::recipe::terms::{Recipe, Use};
@@ -14,11 +16,12 @@ use crate::store::status::{self, NodeStatus, STATUS_FILE};
 use crate::telemetry::progress::Progress;
 use crate::testnet::compare::{consensus_relative, eval_job, read_evaluation, train_job};
 use crate::testnet::launch::{Job, LaunchError, Process, cores, run_all, threads_each};
-use crate::testnet::outcome::{NodeOutcome, Outcome, Series, staleness_p95};
-use crate::testnet::plan::{Plan, PlanError, Wish, prepare};
+use crate::testnet::outcome::{NodeOutcome, Outcome, Series, Traded, staleness_p95};
+use crate::testnet::plan::{Plan, PlanError, PlannedNode, Wish, prepare};
 use crate::testnet::watch::{WatchError, until_all_end, wait_for_address};
 use crate::testnet::{page, table};
 use crate::trainer::translate::Place;
+use crate::trainer::variant::{Architecture, architectures};
 
 /// How long a node may take to listen.
 const LISTEN_LIMIT: Duration = Duration::from_secs(60);
@@ -160,14 +163,19 @@ fn together(plan: &Plan, device: &str) -> Result<(), CliError> {
 /// Every node alone with as many inner steps, and one model on all data with as many examples; the longest first.
 /// Half of the cores are for the pooled one, which has as much to do as all others together.
 fn comparison_jobs(plan: &Plan, device: &str) -> Vec<Job> {
-    let place = |processes| Place { device: device.to_owned(), threads: threads_each(cores(), processes) };
+    let place = |processes, variant: &str| Place {
+        device: device.to_owned(),
+        threads: threads_each(cores(), processes),
+        variant: Some(variant.to_owned()),
+    };
     let schedule = &plan.charter.schedule;
     let own = u64::from(schedule.outer_steps) * u64::from(schedule.inner_steps);
     let all = own * plan.nodes.len() as u64;
+    let pooled = place(2, PRIMARY);
     let mut jobs =
-        vec![train_job("pooled", &plan.bundle, &plan.pooled, all, &place(2), &plan.dir.join("pooled/model"))];
-    let alone = place(2 * plan.nodes.len());
+        vec![train_job("pooled", &plan.bundle, &plan.pooled, all, &pooled, &plan.dir.join("pooled/model"))];
     for node in &plan.nodes {
+        let alone = place(2 * plan.nodes.len(), variant_of(node));
         jobs.push(train_job(&node.name, &plan.bundle, &node.data, own, &alone, &node.dir.join("alone")));
     }
     jobs
@@ -216,6 +224,7 @@ fn gather(plan: &Plan, args: &Args, scores: &Scores, wall_s: f64) -> Result<Outc
     let mut nodes = Vec::new();
     let mut series = Vec::new();
     let (mut published, mut dense) = (0.0, 0.0);
+    let mut instead = 0;
     let mut rejected_shards = 0;
     for (i, node) in plan.nodes.iter().enumerate() {
         let status: NodeStatus = status::read(&node.dir.join(STATUS_FILE))?.value;
@@ -227,11 +236,15 @@ fn gather(plan: &Plan, args: &Args, scores: &Scores, wall_s: f64) -> Result<Outc
         };
         let updates = own.iter().filter(|s| s.name == "update_bytes").map(|s| s.points.len()).sum::<usize>();
         published += sum("update_bytes");
-        dense += updates as f64 * plan.charter.model.parameters as f64 * 4.0;
+        dense += updates as f64 * plan.charter.exchanged() as f64 * 4.0;
+        let parameters = parameters_of(plan, node);
+        instead += (updates * Codec::Int8.encoded_bytes(parameters as usize)) as u64;
         rejected_shards += status.rejected_shards;
         nodes.push(NodeOutcome {
             name: node.name.clone(),
             organization: node.organization.clone(),
+            variant: plan.charter.codistillation.as_ref().map(|_| variant_of(node).to_owned()),
+            parameters,
             samples: node.samples,
             outer_steps: status.outer_step,
             loss: status.loss_last,
@@ -256,6 +269,11 @@ fn gather(plan: &Plan, args: &Args, scores: &Scores, wall_s: f64) -> Result<Outc
         score_pooled: scores.pooled.as_ref().map(|e| e.score),
         consensus_distance_relative: consensus(plan)?,
         compression: if published > 0.0 { dense / published } else { 1.0 },
+        traded: plan
+            .charter
+            .codistillation
+            .is_some()
+            .then_some(Traded { bytes: published as u64, parameter_bytes: instead }),
         rejected_shards,
         wall_s,
         report_dir: plan.dir.display().to_string(),
@@ -264,8 +282,23 @@ fn gather(plan: &Plan, args: &Args, scores: &Scores, wall_s: f64) -> Result<Outc
     })
 }
 
-/// Exact, from the models the nodes ended with.
-fn consensus(plan: &Plan) -> Result<f64, CliError> {
+/// The name of a node's architecture.
+fn variant_of(node: &PlannedNode) -> &str {
+    node.variant.as_deref().unwrap_or(PRIMARY)
+}
+
+/// Parameters of a node's model.
+fn parameters_of(plan: &Plan, node: &PlannedNode) -> u64 {
+    let all = architectures(&plan.charter);
+    let own = all.iter().find(|a| a.name == variant_of(node));
+    own.map_or(plan.charter.model.parameters, |a| a.parameters)
+}
+
+/// Exact, from the models the nodes ended with; nothing where their architectures may differ.
+fn consensus(plan: &Plan) -> Result<Option<f64>, CliError> {
+    if plan.charter.codistillation.is_some() {
+        return Ok(None);
+    }
     let read = |dir: PathBuf| -> Result<Vec<f32>, model::error::Error> {
         let session = Session::load(&dir, &DeviceChoice::Cpu, Seed::from_u64(0))?;
         let mut flat = vec![0.0; session.parameter_count()];
@@ -274,7 +307,7 @@ fn consensus(plan: &Plan) -> Result<f64, CliError> {
     };
     let models: Result<Vec<_>, _> = plan.nodes.iter().map(|n| read(n.dir.join("model"))).collect();
     let models = models.map_err(|e| CliError::failed("a node's model cannot be read", e))?;
-    Ok(consensus_relative(&models))
+    Ok(Some(consensus_relative(&models)))
 }
 
 /// Report, records of the whole run, and one of the models, which are all but equal after settling.
@@ -310,18 +343,25 @@ fn save(plan: &Plan, outcome: &Outcome) -> Result<(), CliError> {
 }
 
 fn model_words(plan: &Plan, device: &str) -> String {
-    let whole: serde_json::Value = serde_json::from_str(&plan.charter.model.architecture).unwrap_or_default();
+    let all = architectures(&plan.charter);
+    let words: Vec<String> = all.iter().map(|a| architecture_words(a, all.len() > 1)).collect();
+    format!("{}, device {device}", words.join("; "))
+}
+
+fn architecture_words(architecture: &Architecture<'_>, is_named: bool) -> String {
+    let whole: serde_json::Value = serde_json::from_str(architecture.text).unwrap_or_default();
     let arch = whole.get("base").unwrap_or(&whole);
     let number = |key: &str| arch.get(key).and_then(serde_json::Value::as_u64).unwrap_or(0);
     let layers = number("num_hidden_layers").max(number("num_layers"));
     let kind = arch.get("kind").and_then(|kind| kind.as_str()).unwrap_or("model");
-    let count = plan.charter.model.parameters as f64;
+    let count = architecture.parameters as f64;
     let size = if count < 1e5 { format!("{:.1} k", count / 1e3) } else { format!("{:.1} M", count / 1e6) };
     let traded = match whole["adapter"]["rank"].as_u64() {
         Some(rank) => format!("adapters of rank {rank}, {size} parameters traded"),
         None => format!("{size} parameters"),
     };
-    format!("{kind} {layers}x{}, {traded}, device {device}", number("hidden_size"))
+    let name = if is_named { format!("{}: ", architecture.name) } else { String::new() };
+    format!("{name}{kind} {layers}x{}, {traded}", number("hidden_size"))
 }
 
 fn plan_error(error: PlanError) -> CliError {

@@ -27,6 +27,9 @@ pub struct Args {
     /// Inner steps; as many as a node of the run takes unless given
     #[arg(long, value_name = "N")]
     steps: Option<u64>,
+    /// Which of the charter's architectures to train
+    #[arg(long, value_name = "NAME")]
+    variant: Option<String>,
     /// auto, cpu, cuda[:N] or metal
     #[arg(long, default_value = "cpu")]
     device: String,
@@ -37,7 +40,7 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
     let bundle = Bundle::open(&args.charter)?;
     let schedule = &bundle.charter.charter().schedule;
     let total = args.steps.unwrap_or(u64::from(schedule.outer_steps) * u64::from(schedule.inner_steps));
-    let place = Place { device: args.device.clone(), threads: 0 };
+    let place = Place { device: args.device.clone(), threads: 0, variant: args.variant.clone() };
     // A fresh key only decides the order of the batches here.
     let identity = Identity::from_seed([7; 32]);
     let mut learner = open_learner(&bundle.charter, &files_of(&bundle), &args.data, &place, &identity.peer())

@@ -308,6 +308,7 @@ pub(crate) mod tests {
                 Member { peer: keys(2).peer(), organization: "Bell".into() },
             ]),
             audit: AuditTerms { cards: true, ledger_head: true },
+            codistillation: None,
         }
     }
 

@@ -88,6 +88,12 @@ pub const KEYS: &[Key] = &[
         meaning: "The signed charter of the run. A relative path starts at this file's folder.",
     },
     Key {
+        name: "node.answer_queries",
+        kind: Kind::Switch,
+        default: "false",
+        meaning: "Whether other members may ask this node's model about texts of theirs, where the charter allows predictions. An answer tells what the model makes of a text; see docs/security.md.",
+    },
+    Key {
         name: "network.listen",
         kind: Kind::Addresses,
         default: "[\"/ip4/0.0.0.0/tcp/7171\"]",
@@ -128,6 +134,12 @@ pub const KEYS: &[Key] = &[
         kind: Kind::Text(device),
         default: "\"auto\"",
         meaning: "Where to train: auto, cpu, cuda, cuda:N or metal.",
+    },
+    Key {
+        name: "train.variant",
+        kind: Kind::Text(name),
+        default: "\"\"",
+        meaning: "Which of the charter's architectures to train, where it offers several; \"primary\" is the first. Empty: the largest that fits a quarter of this machine's memory.",
     },
     Key {
         name: "train.threads",

@@ -35,6 +35,8 @@ pub struct NodeSection {
     pub dir: PathBuf,
     /// The signed charter.
     pub charter: PathBuf,
+    /// Whether members may ask this node's model.
+    pub answer_queries: bool,
 }
 
 /// How the node is reached.
@@ -59,6 +61,8 @@ pub struct NetworkSection {
 pub struct TrainSection {
     /// `auto`, `cpu`, `cuda`, `cuda:N` or `metal`.
     pub device: String,
+    /// Which of the charter's architectures; `None`: by this machine's memory.
+    pub variant: Option<String>,
     /// Threads that compute; `None`: one for each core.
     pub threads: Option<usize>,
     /// Longest time between two saved states.
@@ -133,6 +137,7 @@ impl Config {
                 dir: filled(value("node.dir"))
                     .map_or_else(|| base.to_path_buf(), |path| full("node.dir", path)),
                 charter: full("node.charter", text(value("node.charter"))),
+                answer_queries: switch(value("node.answer_queries")),
             },
             network: NetworkSection {
                 listen: addresses(value("network.listen")),
@@ -144,6 +149,7 @@ impl Config {
             },
             train: TrainSection {
                 device: text(value("train.device")),
+                variant: filled(value("train.variant")),
                 threads: usize::try_from(count(value("train.threads"))).ok().filter(|&n| n > 0),
                 checkpoint_interval: time(value("train.checkpoint_interval")),
             },

@@ -1,4 +1,4 @@
-//! The folder that travels with a charter: the charter itself, the tokenizer, the base checkpoint.
+//! The folder that travels with a charter: the charter itself, the tokenizer, the base checkpoint, the probe set.
 //!
 //! Everything in it is named by hash in the charter, so a copy from any hand is as good as the original.
 
@@ -15,6 +15,8 @@ use crate::config::charter_file::{self, CharterFileError};
 pub const CHARTER: &str = "charter.toml";
 /// The tokenizer.
 pub const TOKENIZER: &str = "tokenizer.json";
+/// The probe set.
+pub const PROBE: &str = "probe.txt";
 /// Folder of the base checkpoint, in Hugging Face layout.
 pub const BASE: &str = "base";
 /// Parameters of the base checkpoint.
@@ -70,10 +72,18 @@ impl Bundle {
         if let Some(expected) = model.tokenizer {
             check_hash(&dir.join(TOKENIZER), expected)?;
         }
+        if let Some(expected) = charter.charter().exchange.probe {
+            check_hash(&dir.join(PROBE), expected)?;
+        }
         if let Genesis::Checkpoint { hash, .. } = &model.genesis {
             check_hash(&dir.join(BASE_PARAMETERS), *hash)?;
         }
         Ok(Self { dir, charter })
+    }
+
+    /// The probe set, where predictions travel.
+    pub fn probe(&self) -> Option<PathBuf> {
+        self.charter.charter().exchange.probe.map(|_| self.dir.join(PROBE))
     }
 
     /// The folder of the base checkpoint, where there is one.

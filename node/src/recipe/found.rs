@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use model::arch::config::ArchConfig;
+use model::arch::config::{ArchConfig, Head};
 use model::data::labels::LabelSet;
 use model::data::schema::TaskKind;
 use model::data::tokenize::tokenizer::Tokenizer;
@@ -16,11 +16,13 @@ use protocol::crypto::keys::Keypair;
 use protocol::id::{Hash, PeerId};
 use protocol::time::UnixSeconds;
 use protocol::wire::charter::{Admission, Charter, CharterError, Genesis, Member, ModelTerms, TaskTerms};
+use protocol::wire::codistillation::{CodistillationTerms, Variant};
 use thiserror::Error;
 
 use crate::config::charter_file::{CharterFile, CharterFileError};
-use crate::recipe::bundle::{BASE, BASE_CONFIG, BASE_PARAMETERS, BundleError, CHARTER, hash_file};
-use crate::recipe::terms::Recipe;
+use crate::recipe::bundle::{BASE, BASE_CONFIG, BASE_PARAMETERS, BundleError, CHARTER, PROBE, hash_file};
+use crate::recipe::terms::{CodistillationPlan, Recipe};
+use crate::trainer::probe;
 use crate::trainer::translate::{Architecture, TranslateError, head, layout, task_named};
 
 /// What a run is founded from.
@@ -33,6 +35,8 @@ pub struct Founding<'a> {
     pub corpus: &'a [String],
     /// Features a node may have, for a task on a graph.
     pub features: Option<usize>,
+    /// Rows of the probe set, words when tagging, else one text each; empty where the recipe trades no predictions.
+    pub probe: &'a [Vec<String>],
     /// A checkpoint to start from, in Hugging Face layout.
     pub base: Option<&'a Path>,
     /// Who may take part.
@@ -91,7 +95,7 @@ pub fn found(dir: &Path, founding: Founding<'_>) -> Result<Charter, FoundError> 
     let seed = Seed::from_u64(founding.seed);
     let (tokenizer, session, base_hash) = match founding.base {
         _ if !kind.is_text() => {
-            let arch = architecture(recipe, "features", founding.features.unwrap_or(1))?;
+            let arch = architecture(&recipe.model.architecture, "features", founding.features.unwrap_or(1))?;
             (None, Session::new(&arch, &head(&arch), &DeviceChoice::Cpu, seed)?, None)
         }
         Some(base) => {
@@ -114,7 +118,7 @@ pub fn found(dir: &Path, founding: Founding<'_>) -> Result<Charter, FoundError> 
                 TaskKind::Language => train_bpe(corpus, &options)?,
                 _ => train_wordpiece(corpus, &options)?,
             };
-            let arch = architecture(recipe, "vocab_size", tokenizer.vocabulary())?;
+            let arch = architecture(&recipe.model.architecture, "vocab_size", tokenizer.vocabulary())?;
             let session = Session::new(&arch, &head(&arch), &DeviceChoice::Cpu, seed)?;
             (Some(tokenizer), session, None)
         }
@@ -122,6 +126,24 @@ pub fn found(dir: &Path, founding: Founding<'_>) -> Result<Charter, FoundError> 
     if let Some(tokenizer) = &tokenizer {
         tokenizer.save(dir)?;
     }
+    let is_tagging = kind == TaskKind::Tagging;
+    let mut exchange = recipe.exchange.clone();
+    let codistillation = match (&recipe.codistillation, &tokenizer) {
+        (Some(plan), Some(tokenizer)) => {
+            let path = dir.join(PROBE);
+            std::fs::write(&path, probe::to_text(founding.probe)).map_err(io(&path))?;
+            exchange.probe = Some(hash_file(&path)?);
+            Some(CodistillationTerms {
+                outputs: probe::outputs(founding.probe, is_tagging) as u32,
+                batch: plan.batch,
+                alpha: plan.alpha,
+                temperature: plan.temperature,
+                variants: variants(plan, tokenizer.vocabulary(), &head)?,
+            })
+        }
+        // Without texts there is no probe set; the check of the charter says what is missing.
+        _ => None,
+    };
     let arch = match founding.base {
         Some(base) => read_arch(base)?,
         None => session.arch().clone(),
@@ -161,11 +183,12 @@ pub fn found(dir: &Path, founding: Founding<'_>) -> Result<Charter, FoundError> 
             tokens_max: recipe.task.tokens_max,
         },
         train: recipe.train.clone(),
-        exchange: recipe.exchange.clone(),
+        exchange,
         mixing: recipe.mixing.clone(),
         schedule: recipe.schedule.clone(),
         admission: Admission::Closed(founding.members),
         audit: recipe.audit.clone(),
+        codistillation,
     };
     charter.check()?;
     let file = CharterFile::draft(&charter).map_err(FoundError::Architecture)?;
@@ -173,9 +196,32 @@ pub fn found(dir: &Path, founding: Founding<'_>) -> Result<Charter, FoundError> 
     Ok(charter)
 }
 
-/// The recipe's architecture with the size that follows from the data.
-fn architecture(recipe: &Recipe, key: &str, size: usize) -> Result<ArchConfig, FoundError> {
-    let mut table = recipe.model.architecture.clone();
+/// Every variant with its layout, by falling number of parameters as a charter lists them.
+fn variants(
+    plan: &CodistillationPlan,
+    vocabulary: usize,
+    head: &impl Fn(&ArchConfig) -> Head,
+) -> Result<Vec<Variant>, FoundError> {
+    let mut all = Vec::new();
+    for variant in &plan.variants {
+        let arch = architecture(&variant.architecture, "vocab_size", vocabulary)?;
+        let session = Session::new(&arch, &head(&arch), &DeviceChoice::Cpu, Seed::from_u64(0))?;
+        let layout = layout(&session);
+        all.push(Variant {
+            name: variant.name.clone(),
+            architecture: serde_json::to_string(&arch)
+                .map_err(|e| FoundError::Architecture(e.to_string()))?,
+            layout: layout.hash(),
+            parameters: layout.len() as u64,
+        });
+    }
+    all.sort_by_key(|variant| std::cmp::Reverse(variant.parameters));
+    Ok(all)
+}
+
+/// A recipe's architecture with the size that follows from the data.
+fn architecture(table: &toml::Table, key: &str, size: usize) -> Result<ArchConfig, FoundError> {
+    let mut table = table.clone();
     table.insert(key.to_owned(), toml::Value::Integer(size as i64));
     table.try_into().map_err(|e: toml::de::Error| FoundError::Architecture(e.to_string()))
 }

@@ -6,6 +6,7 @@ use thiserror::Error;
 
 const BUILT_IN: &[(&str, &str)] = &[
     ("ner", include_str!("../../recipes/ner.toml")),
+    ("mixed", include_str!("../../recipes/mixed.toml")),
     ("ner-zh", include_str!("../../recipes/ner-zh.toml")),
     ("intents", include_str!("../../recipes/intents.toml")),
     ("sentiment", include_str!("../../recipes/sentiment.toml")),
@@ -44,6 +45,35 @@ pub struct Recipe {
     pub schedule: ScheduleTerms,
     /// What is recorded.
     pub audit: AuditTerms,
+    /// How members learn from each other's predictions, where those travel in place of parameters.
+    #[serde(default)]
+    pub codistillation: Option<CodistillationPlan>,
+}
+
+/// How members of unlike architectures learn from each other.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CodistillationPlan {
+    /// Rows of the probe set that the built-in generator makes, where no other is given.
+    pub probe: usize,
+    /// Rows of it in a batch.
+    pub batch: u32,
+    /// Weight of the mix in the loss (α).
+    pub alpha: f32,
+    /// Temperature (T).
+    pub temperature: f32,
+    /// Architectures besides the model's own.
+    pub variants: Vec<VariantPlan>,
+}
+
+/// One more architecture.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VariantPlan {
+    /// Its name.
+    pub name: String,
+    /// The architecture; the vocabulary size is filled in.
+    pub architecture: toml::Table,
 }
 
 /// Where the data of a testnet comes from.
@@ -92,6 +122,9 @@ pub struct NodePlan {
     pub name: String,
     /// Who runs it.
     pub organization: String,
+    /// Its architecture, where the recipe has several; the primary one when absent.
+    #[serde(default)]
+    pub variant: Option<String>,
 }
 
 /// The task of a recipe; labels come from the data.

@@ -21,15 +21,18 @@ use tokio::sync::{mpsc, watch};
 
 use crate::net::event::{FailReason, NetEvent};
 use crate::net::handle::NetHandle;
+use crate::runtime::asking::{Asking, Due};
 use crate::runtime::checkpoint::Reservation;
 use crate::runtime::clock::Clock;
 use crate::runtime::control::{Control, Seen};
 use crate::runtime::fetching::Fetches;
+use crate::runtime::local::Knock;
 use crate::runtime::notes::Notes;
 use crate::store::blocks::Blocks;
 use crate::store::ledger::LedgerFile;
 use crate::store::state::StateStore;
 use crate::trainer::job::{Report, ShardBytes};
+use crate::trainer::responder::{Answered, Responder};
 use crate::trainer::worker::Trainer;
 
 /// Time between two writes of the status files.
@@ -63,6 +66,13 @@ pub struct Driver {
     pub(super) events: mpsc::Receiver<NetEvent>,
     pub(super) trainer: Trainer,
     pub(super) reports: mpsc::UnboundedReceiver<Report>,
+    /// Answers members' queries, where charter and owner allow it.
+    pub(super) responder: Option<Responder>,
+    pub(super) answers: mpsc::UnboundedReceiver<Answered>,
+    /// Queries of the person at this node to other members.
+    pub(super) asking: Asking,
+    pub(super) asking_due: mpsc::UnboundedReceiver<Due>,
+    pub(super) knocks: Option<mpsc::Receiver<Knock>>,
     pub(super) blocks: Blocks,
     pub(super) received: ShardBytes,
     pub(super) fetches: Fetches,
@@ -72,6 +82,8 @@ pub struct Driver {
     pub(super) notes: Notes,
     pub(super) dir: PathBuf,
     pub(super) name: String,
+    /// The architecture in words, for the status.
+    pub(super) model: String,
     pub(super) run: RunId,
     pub(super) me: PeerId,
     pub(super) parameters: u64,
@@ -93,6 +105,14 @@ pub struct Driver {
     pub(super) ends_when_drained: bool,
     pub(super) control: Control,
     pub(super) fault: Option<DriverError>,
+}
+
+/// The next word at the door; never where there is none.
+async fn next_knock(knocks: &mut Option<mpsc::Receiver<Knock>>) -> Option<Knock> {
+    match knocks {
+        Some(knocks) => knocks.recv().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// The store comes back from the thread that wrote a generation.
@@ -144,6 +164,9 @@ impl Driver {
                     Err(why) => self.fault = Some(DriverError::Disk(why)),
                 },
                 Some(committed) = self.commits.recv() => self.committed(committed),
+                Some(answered) = self.answers.recv() => self.answered_query(answered),
+                Some(due) = self.asking_due.recv() => self.asking_is_due(due),
+                Some(knock) = next_knock(&mut self.knocks) => self.knocked(knock),
                 Some(command) = self.control.commands.recv() => self.feed(Input::Command(command)),
                 _ = status.tick() => self.write_status(""),
                 () = tokio::time::sleep(wake) => self.feed(Input::Wake),
@@ -178,6 +201,13 @@ impl Driver {
             }
             NetEvent::Heard { tag, bytes, .. } => self.gossip(GossipId(tag.0), &bytes),
             NetEvent::Asked { inbound, from, request } => self.question(InboundId(inbound.0), from, &request),
+            NetEvent::Part { ask, bytes, .. } if self.asking.owns(ask) => self.asking.part(ask, bytes),
+            NetEvent::Done { ask, .. } if self.asking.owns(ask) => {
+                if let Some((peer, offence)) = self.asking.done(ask) {
+                    self.feed(Input::Offended { peer, offence });
+                }
+            }
+            NetEvent::Failed { ask, reason, .. } if self.asking.owns(ask) => self.asking.failed(ask, reason),
             NetEvent::Part { ask, index, bytes } => self.part(ask, index, bytes),
             NetEvent::Done { ask, .. } => self.answered(ask),
             NetEvent::Failed { ask, reason, .. } => self.failed(ask, reason),

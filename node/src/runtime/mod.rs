@@ -1,10 +1,14 @@
 //! The runtime: drives one peer with network, trainer, disk and clock.
 
+pub mod adopt;
+pub mod asking;
 pub mod checkpoint;
 pub mod clock;
 pub mod control;
 pub mod driver;
 pub mod fetching;
+pub mod local;
 pub mod notes;
 pub mod perform;
+pub mod querying;
 pub mod setup;

@@ -38,6 +38,7 @@ impl Driver {
                 self.net.send(NetCommand::Cancel { ask });
             }
             Output::Answer { inbound, reply } => self.answer(inbound, reply),
+            Output::Predict { inbound, query } => self.predict(inbound, query),
             Output::Dial { peer, addresses } => {
                 let addresses = addresses.iter().filter_map(|a| a.parse().ok()).collect();
                 self.net.send(NetCommand::Dial { peer: Some(peer), addresses });
@@ -106,7 +107,7 @@ impl Driver {
         self.answer(inbound, Reply::Refused);
     }
 
-    fn answer(&mut self, inbound: InboundId, reply: Reply) {
+    pub(super) fn answer(&mut self, inbound: InboundId, reply: Reply) {
         let answer = match reply {
             Reply::Bytes(bytes) => AnswerBody::Parts(vec![bytes]),
             Reply::Blocks(hashes) => {
@@ -241,6 +242,7 @@ impl Driver {
             name: self.name.clone(),
             organization: s.organization,
             run: s.run.to_string(),
+            model: self.model.clone(),
             stage: s.stage.to_string(),
             outer_step: s.outer_step.0,
             outer_steps: s.outer_steps,

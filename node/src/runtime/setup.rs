@@ -19,10 +19,12 @@ use tokio::sync::mpsc;
 
 use crate::net::config::NetConfig;
 use crate::net::error::NetError;
+use crate::runtime::asking::Asking;
 use crate::runtime::checkpoint::{self, Reservation, RestoreError};
 use crate::runtime::clock::{Clock, today};
 use crate::runtime::control::Control;
 use crate::runtime::driver::Driver;
+use crate::runtime::local;
 use crate::runtime::notes::Notes;
 use crate::store::blocks::Blocks;
 use crate::store::keys::Identity;
@@ -30,6 +32,7 @@ use crate::store::ledger::{Durable, LedgerFile, LedgerFileError};
 use crate::store::sequence::{Sequence, SequenceError};
 use crate::store::state::StateError;
 use crate::trainer::learner::{Learner, LearnerError};
+use crate::trainer::responder::{Answering, Newest, Responder};
 use crate::trainer::worker::{Trainer, TrainerStart};
 
 /// What a node is put together from.
@@ -46,6 +49,10 @@ pub struct NodeParts {
     pub certificate: Option<CoSigned>,
     /// The model with its data, at genesis.
     pub learner: Box<dyn Learner>,
+    /// A second copy of the model that answers members' queries, where charter and owner allow it.
+    pub answering: Option<Answering>,
+    /// Its architecture in words.
+    pub model: String,
     /// Where to listen and whom to dial.
     pub net: NetConfig,
     /// Links to wait for before the first outer step, and how long at most.
@@ -131,6 +138,7 @@ pub fn start(parts: NodeParts) -> Result<Driver, SetupError> {
         charter: charter.clone(),
         name: name.clone(),
         certificate: certificate.clone(),
+        answers_queries: parts.answering.is_some(),
         incarnation,
         reserved: reserved.0,
         date: (clock.now(), today()),
@@ -142,19 +150,38 @@ pub fn start(parts: NodeParts) -> Result<Driver, SetupError> {
     let peer = Peer::new(config, keys, &seed, snapshot);
     let me = peer.status().peer_id;
     let shards = cut(parameters, terms.exchange.codec).len();
+    let labels = terms.task.labels.len();
+    // A node that cannot open the door trains all the same; only `--ask` on this machine needs it.
+    let knocks = match terms.exchange.predictions.then(|| local::open(dir)) {
+        Some(Ok(knocks)) => Some(knocks),
+        Some(Err(error)) => {
+            tracing::warn!(%error, socket = %dir.join(local::SOCKET).display(), "members cannot be asked from here");
+            None
+        }
+        None => None,
+    };
+    let newest = Newest::default();
     let (mixing, codec) = (&terms.mixing, terms.exchange.codec);
     let trainer_start = TrainerStart {
         codec,
         noise: secret.fork("noise").fork_index(u64::from(incarnation)),
         sketch: Seed::from_bytes(run.0.0).fork("sketch"),
         outer: (mixing.outer_momentum, mixing.outer_rate),
-        restored: copies,
+        restored: copies.map(|copies| (peer.status().outer_step, copies)),
+        newest: parts.answering.as_ref().map(|_| newest.clone()),
         export: dir.join("model"),
         learner: parts.learner,
     };
     let (report, reports) = mpsc::unbounded_channel();
     // The driver may be gone when the last report comes; then nobody needs it.
     let trainer = Trainer::start(trainer_start, move |r| drop(report.send(r)))?;
+    let (answer, answers) = mpsc::unbounded_channel();
+    let responder = match parts.answering {
+        Some(answering) => Some(Responder::start(answering, newest, move |a| drop(answer.send(a)))?),
+        None => None,
+    };
+    let (due, asking_due) = mpsc::unbounded_channel();
+    let asking = Asking::new(run, labels, due);
     let (net, events) = crate::net::start::start(parts.net)?;
     let (commit_done, commits) = mpsc::unbounded_channel();
     let (reserve_done, reserved) = mpsc::unbounded_channel();
@@ -165,6 +192,11 @@ pub fn start(parts: NodeParts) -> Result<Driver, SetupError> {
         events,
         trainer,
         reports,
+        responder,
+        answers,
+        asking,
+        asking_due,
+        knocks,
         blocks: Blocks::default(),
         received: Default::default(),
         fetches: Default::default(),
@@ -174,6 +206,7 @@ pub fn start(parts: NodeParts) -> Result<Driver, SetupError> {
         notes,
         dir: parts.dir,
         name: parts.name,
+        model: parts.model,
         run,
         me,
         parameters: parameters as u64,

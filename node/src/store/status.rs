@@ -35,6 +35,8 @@ pub struct NodeStatus {
     pub organization: String,
     /// The run, hexadecimal; empty before a charter is loaded.
     pub run: String,
+    /// Its architecture, its number of parameters, and why it trains this one.
+    pub model: String,
     /// Stage of the run: train, settle, ...
     pub stage: String,
     /// Outer step.

@@ -51,6 +51,12 @@ impl Usage {
     }
 }
 
+/// Memory of this machine, bytes; `None` where the system does not tell.
+pub fn machine_memory() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    field(&text, "MemTotal:").map(|n| n.saturating_mul(1024))
+}
+
 /// The user id this process acts as; `None` where the system does not tell.
 pub fn effective_user() -> Option<u32> {
     let status = fs::read_to_string("/proc/self/status").ok()?;

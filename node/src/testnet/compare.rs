@@ -9,7 +9,7 @@ use crate::trainer::translate::Place;
 
 /// Trains on this data under the charter's terms; the model goes to `out`.
 pub fn train_job(name: &str, bundle: &Path, data: &Path, steps: u64, place: &Place, out: &Path) -> Job {
-    let args = vec![
+    let mut args = vec![
         "train".to_owned(),
         "--charter".to_owned(),
         bundle.display().to_string(),
@@ -22,6 +22,7 @@ pub fn train_job(name: &str, bundle: &Path, data: &Path, steps: u64, place: &Pla
         "--device".to_owned(),
         place.device.clone(),
     ];
+    args.extend(place.variant.iter().flat_map(|name| ["--variant".to_owned(), name.clone()]));
     Job { name: name.to_owned(), args, log: out.with_extension("log"), threads: place.threads }
 }
 

@@ -36,10 +36,13 @@ pub struct Outcome {
     pub nodes: Vec<NodeOutcome>,
     /// Score of one machine trained on the data of all nodes, a fraction; absent where it was not trained.
     pub score_pooled: Option<f64>,
-    /// Root mean square distance of the nodes' parameters from their mean over the norm of that mean, a fraction.
-    pub consensus_distance_relative: f64,
+    /// Root mean square distance of the nodes' parameters from their mean over the norm of that mean, a fraction; absent
+    /// where architectures differ.
+    pub consensus_distance_relative: Option<f64>,
     /// Bytes of the published updates as dense `f32` over their bytes as sent.
     pub compression: f64,
+    /// What travelled in place of parameters; absent where parameters did.
+    pub traded: Option<Traded>,
     /// Shards and messages refused, all nodes together.
     pub rejected_shards: u64,
     /// The whole testnet, comparisons included, seconds.
@@ -52,6 +55,15 @@ pub struct Outcome {
     pub series: Vec<Series>,
 }
 
+/// Predictions that travelled in place of parameters.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Traded {
+    /// Bytes of all published updates, manifests included.
+    pub bytes: u64,
+    /// Bytes that as many updates of each node's own parameters would have had in the codec `int8`, without manifests.
+    pub parameter_bytes: u64,
+}
+
 /// One node's figures.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NodeOutcome {
@@ -59,6 +71,10 @@ pub struct NodeOutcome {
     pub name: String,
     /// Who runs it.
     pub organization: String,
+    /// Its architecture's name, where the charter has several.
+    pub variant: Option<String>,
+    /// Parameters of its model.
+    pub parameters: u64,
     /// Training examples it holds.
     pub samples: u64,
     /// Outer steps it went through.
@@ -121,6 +137,7 @@ impl Outcome {
             "score_pooled": self.score_pooled,
             "consensus_distance_relative": self.consensus_distance_relative,
             "compression": self.compression,
+            "traded": self.traded,
             "rejected_shards": self.rejected_shards,
             "wall_s": self.wall_s,
             "report_dir": self.report_dir,
@@ -149,6 +166,8 @@ impl NodeOutcome {
         json!({
             "name": self.name,
             "organization": self.organization,
+            "variant": self.variant,
+            "parameters": self.parameters,
             "samples": self.samples,
             "score_alone": self.score_alone,
             "score_together": self.score_together,
@@ -231,6 +250,8 @@ pub(crate) mod tests {
         let node = |name: &str, organization: &str, alone, together| NodeOutcome {
             name: name.to_owned(),
             organization: organization.to_owned(),
+            variant: None,
+            parameters: 1_067_145,
             samples: 1200,
             outer_steps: 24,
             loss: Some(0.1116),
@@ -262,8 +283,9 @@ pub(crate) mod tests {
                 node("eve\u{1b}[31m<b>\n", "Eve & \"Sons\"", None, 0.8395),
             ],
             score_pooled: Some(0.851),
-            consensus_distance_relative: 0.0042,
+            consensus_distance_relative: Some(0.0042),
             compression: 3.88,
+            traded: None,
             rejected_shards: 0,
             wall_s: 192.4,
             report_dir: "runs/testnet-7".into(),
@@ -299,11 +321,11 @@ pub(crate) mod tests {
         };
         assert_eq!(
             keys(&json),
-            "compression consensus_distance_relative metric nodes recipe rejected_shards report_dir score_pooled seed wall_s"
+            "compression consensus_distance_relative metric nodes recipe rejected_shards report_dir score_pooled seed traded wall_s"
         );
         assert_eq!(
             keys(&json["nodes"][0]),
-            "bytes_received bytes_sent name organization outer_steps samples score_alone score_together staleness_p95"
+            "bytes_received bytes_sent name organization outer_steps parameters samples score_alone score_together staleness_p95 variant"
         );
         assert_eq!(json["nodes"][0]["score_alone"], 0.631);
         assert!(json["nodes"][1]["score_alone"].is_null());

@@ -12,7 +12,7 @@ use model::eval::report::{Report, Score};
 use crate::telemetry::escape;
 use crate::testnet::charts::{charts, in_words, legend, style_sheet};
 use crate::testnet::outcome::Outcome;
-use crate::testnet::table::{bytes, duration, gain, next_command, percent, ratio, score};
+use crate::testnet::table::{bytes, duration, gain, named, next_command, percent, ratio, score};
 
 /// Forbids everything but the styles in the page, should an escape ever be missing.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
@@ -131,8 +131,13 @@ fn figures(outcome: &Outcome) -> String {
     if let Some(pooled) = outcome.score_pooled {
         tiles.push((format!("{metric} pooled"), score(pooled), "one machine, upper bound".to_owned()));
     }
-    let distance = percent(outcome.consensus_distance_relative);
-    tiles.push(("consensus distance".to_owned(), distance, "of the weight norm".to_owned()));
+    if let Some(distance) = outcome.consensus_distance_relative {
+        tiles.push(("consensus distance".to_owned(), percent(distance), "of the weight norm".to_owned()));
+    }
+    if let Some(traded) = &outcome.traded {
+        let instead = format!("parameters at int8: {}", bytes(traded.parameter_bytes));
+        tiles.push(("predictions published".to_owned(), bytes(traded.bytes), instead));
+    }
     let sent: u64 = outcome.nodes.iter().fold(0, |sum, n| sum.saturating_add(n.bytes_sent));
     tiles.push((
         "sent, all nodes".to_owned(),
@@ -192,7 +197,7 @@ fn node_table(outcome: &Outcome) -> String {
             duration(node.busy_seconds),
             node.rejected.to_string(),
         ];
-        html += &format!("<tr><th scope=\"row\">{}</th>", text(&node.name));
+        html += &format!("<tr><th scope=\"row\">{}</th>", text(&named(node)));
         html += &format!("<td class=\"text\">{}</td>", text(&node.organization));
         html += &cells.map(|cell| format!("<td>{cell}</td>")).concat();
         html += "</tr>\n";
@@ -284,7 +289,7 @@ fn definitions(outcome: &Outcome) -> String {
         "accuracy" => "Share of the test data with the right label.",
         _ => "The recipe's metric on the test data; 1 is best.",
     };
-    let entries: [(&str, &str); 14] = [
+    let entries: [(&str, &str); 15] = [
         (&metric, score_means),
         ("alone", "The node's model after as many training steps on its own examples only."),
         (
@@ -310,6 +315,10 @@ fn definitions(outcome: &Outcome) -> String {
         (
             "compression",
             "Bytes that the published updates would take as 32-bit numbers, over the bytes they took.",
+        ),
+        (
+            "predictions published",
+            "Bytes of the probabilities on the probe set that travelled in place of parameters, manifests included; beside them what as many updates of each node's own parameters would have had.",
         ),
         ("rejected", "Shards and messages refused because they broke a rule; 0 among honest nodes."),
         ("training", "Time the node spent on training steps; the rest went into exchange and waiting."),

@@ -15,6 +15,7 @@ use crate::recipe::bundle::CHARTER;
 use crate::recipe::found::{FoundError, Founding, found, sign};
 use crate::recipe::terms::{NodePlan, Recipe, Sharing};
 use crate::store::keys::{Identity, KeyError};
+use crate::trainer::probe;
 use crate::trainer::translate::{TranslateError, task_named};
 
 /// Share of a node's examples it scores itself on while training.
@@ -56,6 +57,8 @@ pub struct PlannedNode {
     pub data: PathBuf,
     /// Its training examples.
     pub samples: u64,
+    /// Its architecture, where the recipe has several.
+    pub variant: Option<String>,
 }
 
 /// A testnet that cannot be prepared.
@@ -104,6 +107,8 @@ struct Material {
     corpus: Corpus,
     /// Texts the tokenizer may see; empty where nobody made any.
     public: Vec<String>,
+    /// Rows of the probe set; empty where the recipe trades no predictions.
+    probe: Vec<Vec<String>>,
     words: String,
     how: Split,
 }
@@ -111,7 +116,7 @@ struct Material {
 /// Makes every file of a testnet.
 pub fn prepare(wish: &Wish<'_>) -> Result<Plan, PlanError> {
     let seed = Seed::from_u64(wish.seed);
-    let Material { corpus, mut public, words, how } = material(wish, &seed)?;
+    let Material { corpus, mut public, probe, words, how } = material(wish, &seed)?;
     let keys = corpus.train.subjects(&corpus.labels);
     let rows_min = ROWS_MIN.min(keys.len() / (2 * wish.nodes).max(1)).max(2);
     let shares = split(&keys, wish.nodes, rows_min, how, &seed)?;
@@ -141,7 +146,7 @@ pub fn prepare(wish: &Wish<'_>) -> Result<Plan, PlanError> {
         let samples = train.len() as u64;
         pooled.extend(train);
         let (name, organization) = (plan.name.clone(), plan.organization.clone());
-        nodes.push(PlannedNode { name, organization, dir, data, samples });
+        nodes.push(PlannedNode { name, organization, dir, data, samples, variant: plan.variant.clone() });
     }
     if public.is_empty() {
         public = corpus.train.pick(&drawn).texts();
@@ -163,6 +168,7 @@ pub fn prepare(wish: &Wish<'_>) -> Result<Plan, PlanError> {
             labels: &corpus.labels,
             corpus: &public,
             features: corpus.train.features(),
+            probe: &probe,
             base: wish.base,
             members,
             founders: vec![founder.peer()],
@@ -181,14 +187,28 @@ pub fn prepare(wish: &Wish<'_>) -> Result<Plan, PlanError> {
 fn material(wish: &Wish<'_>, seed: &Seed) -> Result<Material, PlanError> {
     let terms = &wish.recipe.data;
     let task = task_named(&wish.recipe.task.kind)?;
-    let (corpus, public, source) = match wish.data {
-        Some(path) => (Corpus::load(path, task, seed)?, Vec::new(), path.display().to_string()),
+    let asked = wish.recipe.codistillation.as_ref().map_or(0, |plan| plan.probe);
+    let (corpus, public, probe, source) = match wish.data {
+        Some(path) => {
+            let mut corpus = Corpus::load(path, task, seed)?;
+            let (held, kept) = hold_back(corpus.train.len(), asked);
+            let probe = corpus.train.pick(&held).texts();
+            if !held.is_empty() {
+                corpus.train = corpus.train.pick(&kept);
+            }
+            (corpus, Vec::new(), probe, path.display().to_string())
+        }
         None => {
             let corpus = Corpus::generate(&terms.generator, seed, terms.train, terms.test)?;
             let (public, ..) = Corpus::public(&terms.generator, seed, terms.train / 4)?;
-            (corpus, public, format!("built-in {}", terms.generator))
+            let probe = match asked {
+                0 => Vec::new(),
+                asked => Corpus::unlabelled(&terms.generator, seed, "probe", asked)?,
+            };
+            (corpus, public, probe, format!("built-in {}", terms.generator))
         }
     };
+    let probe = probe::parse(&probe.join("\n"), wish.recipe.task.kind == "tagging");
     let alpha = terms.dirichlet;
     let (how, shared) = match terms.sharing {
         _ if !corpus.train.has_subjects() => (Split::Contiguous, "contiguous by document (".to_owned()),
@@ -201,7 +221,13 @@ fn material(wish: &Wish<'_>, seed: &Seed) -> Result<Material, PlanError> {
     if !corpus.note.is_empty() {
         words = format!("{words}; {}", corpus.note);
     }
-    Ok(Material { corpus, public, words, how })
+    Ok(Material { corpus, public, probe, words, how })
+}
+
+/// Rows to take out of `len` training rows, evenly spaced, for a probe set that no node trains on; and the others.
+fn hold_back(len: usize, count: usize) -> (Vec<usize>, Vec<usize>) {
+    let every = len.checked_div(count).unwrap_or(0).max(2);
+    (0..len).partition(|row| row.is_multiple_of(every) && row / every < count)
 }
 
 /// A node's training and development rows.
@@ -230,6 +256,7 @@ fn names(recipe: &Recipe, n: usize) -> Vec<NodePlan> {
     let extra = |i: usize| NodePlan {
         name: format!("node{}", i + 1),
         organization: format!("Organization {}", i + 1),
+        variant: None,
     };
     (0..n).map(|i| recipe.data.nodes.get(i).cloned().unwrap_or_else(|| extra(i))).collect()
 }
@@ -252,6 +279,8 @@ fn settings(node: &PlannedNode, bundle: &Path) -> Result<(), PlanError> {
         text(absolute(&node.data)),
         text(absolute(&bundle.join(CHARTER))),
     );
+    let variant = node.variant.as_ref().map(|name| toml::Value::String(name.clone()));
+    let toml = variant.map_or(toml.clone(), |name| format!("{toml}\n[train]\nvariant = {name}\n"));
     let path = node.dir.join(crate::config::load::CONFIG_FILE);
     std::fs::write(&path, toml).map_err(|source| PlanError::Io { path, source })
 }
@@ -259,6 +288,7 @@ fn settings(node: &PlannedNode, bundle: &Path) -> Result<(), PlanError> {
 #[cfg(test)]
 mod tests {
     use protocol::id::OuterStep;
+    use protocol::wire::codistillation::PRIMARY;
 
     use super::*;
     use crate::recipe::bundle::{Bundle, TOKENIZER};
@@ -280,8 +310,9 @@ mod tests {
             let mut recipe = Recipe::find(name, Use::default()).unwrap();
             let plan = plan(&mut recipe, dir.path(), None);
             let bundle = Bundle::open(&plan.bundle).unwrap();
-            let files = Files { tokenizer: bundle.dir.join(TOKENIZER), base: bundle.base() };
-            let place = Place { device: "cpu".into(), threads: 1 };
+            let files =
+                Files { tokenizer: bundle.dir.join(TOKENIZER), base: bundle.base(), probe: bundle.probe() };
+            let place = Place { device: "cpu".into(), threads: 1, variant: Some(PRIMARY.into()) };
             let node = &plan.nodes[0];
             let me = Identity::from_seed([1; 32]).peer();
             let mut learner = open_learner(&bundle.charter, &files, &node.data, &place, &me).unwrap();
@@ -296,6 +327,14 @@ mod tests {
             let report = saved.scored(&plan.test).unwrap().report(&mut saved.session).unwrap();
             assert!(report.samples > 0 && (0.0..=1.0).contains(&report.score), "{name}: {report:?}");
         }
+    }
+
+    #[test]
+    fn the_probe_set_of_ones_own_data_is_held_back_from_training() {
+        assert_eq!(hold_back(10, 3), (vec![0, 3, 6], vec![1, 2, 4, 5, 7, 8, 9]));
+        assert_eq!(hold_back(7, 0), (vec![], (0..7).collect()));
+        // More than there is leaves every second row to train on.
+        assert_eq!(hold_back(7, 50), (vec![0, 2, 4, 6], vec![1, 3, 5]));
     }
 
     #[test]
@@ -322,8 +361,9 @@ mod tests {
         let adapted = plan(&mut recipe, &dir.path().join("adapted"), None);
         assert!(5 * adapted.charter.model.parameters < whole.charter.model.parameters);
         let bundle = Bundle::open(&adapted.bundle).unwrap();
-        let files = Files { tokenizer: bundle.dir.join(TOKENIZER), base: bundle.base() };
-        let place = Place { device: "cpu".into(), threads: 1 };
+        let files =
+            Files { tokenizer: bundle.dir.join(TOKENIZER), base: bundle.base(), probe: bundle.probe() };
+        let place = Place { device: "cpu".into(), threads: 1, variant: Some(PRIMARY.into()) };
         let me = Identity::from_seed([1; 32]).peer();
         let mut learner = open_learner(&bundle.charter, &files, &adapted.nodes[0].data, &place, &me).unwrap();
         assert_eq!(learner.parameters() as u64, adapted.charter.model.parameters);

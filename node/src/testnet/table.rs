@@ -8,7 +8,7 @@ use std::fmt::Write;
 use model::eval::report::Report;
 
 use crate::telemetry::escape;
-use crate::testnet::outcome::Outcome;
+use crate::testnet::outcome::{NodeOutcome, Outcome, Traded};
 
 /// Longest name shown in a column, characters.
 const NAME_MAX: usize = 24;
@@ -32,12 +32,17 @@ pub fn render(outcome: &Outcome) -> String {
     if let Some(pooled) = outcome.score_pooled {
         say(&pooled_line(&rows, pooled));
     }
-    say(&format!(
-        "consensus distance {} of the weight norm   compression {}   rejected shards {}",
-        percent(outcome.consensus_distance_relative),
-        ratio(outcome.compression),
-        outcome.rejected_shards
-    ));
+    if let Some(distance) = outcome.consensus_distance_relative {
+        say(&format!(
+            "consensus distance {} of the weight norm   compression {}   rejected shards {}",
+            percent(distance),
+            ratio(outcome.compression),
+            outcome.rejected_shards
+        ));
+    }
+    if let Some(traded) = &outcome.traded {
+        say(&format!("{}   rejected shards {}", traded_words(traded), outcome.rejected_shards));
+    }
     say(&format!("time     {}", duration(outcome.wall_s)));
     say(&format!("saved    {}/   ({SAVED})", escape::line(outcome.report_dir.trim_end_matches('/'))));
     say(&format!("next     {}", next_command(outcome)));
@@ -50,6 +55,16 @@ pub fn render(outcome: &Outcome) -> String {
     text
 }
 
+/// What was published in place of parameters, and what those would have had.
+pub fn traded_words(traded: &Traded) -> String {
+    format!(
+        "predictions published {}   parameters at int8 would be {} ({})",
+        bytes(traded.bytes),
+        bytes(traded.parameter_bytes),
+        ratio(traded.parameter_bytes as f64 / traded.bytes.max(1) as f64)
+    )
+}
+
 /// The command to try next.
 pub fn next_command(outcome: &Outcome) -> String {
     let model = format!("{}/model", outcome.report_dir.trim_end_matches('/'));
@@ -59,7 +74,7 @@ pub fn next_command(outcome: &Outcome) -> String {
             let (model, data) = (shell_word(&model), shell_word(&data));
             return format!("starling audit influence --model {model} --data {data}");
         }
-        "ner" => "Ada Lovelace worked in London",
+        "ner" | "mixed" => "Ada Lovelace worked in London",
         "ner-zh" => "王伟在东州市加入新华科技",
         "news-zh" => "新华科技股价上涨",
         "intents" => "i lost my credit card",
@@ -106,7 +121,7 @@ fn rows(outcome: &Outcome) -> Vec<Vec<String>> {
     ]];
     rows.extend(outcome.nodes.iter().map(|node| {
         vec![
-            short(&node.name, NAME_MAX),
+            named(node),
             node.outer_steps.to_string(),
             node.loss.map_or("-".to_owned(), score),
             node.score_alone.map_or("-".to_owned(), score),
@@ -118,6 +133,17 @@ fn rows(outcome: &Outcome) -> Vec<Vec<String>> {
         ]
     }));
     rows
+}
+
+/// A node's name, with its architecture and parameters where architectures differ.
+pub fn named(node: &NodeOutcome) -> String {
+    let name = short(&node.name, NAME_MAX);
+    match &node.variant {
+        Some(variant) => {
+            format!("{name} ({} {:.2} M)", short(variant, NAME_MAX), node.parameters as f64 / 1e6)
+        }
+        None => name,
+    }
 }
 
 /// Widest cell of a column, characters.

@@ -62,6 +62,10 @@ impl Learner for Averaging {
         }
     }
 
+    fn model(&self) -> Option<Vec<f32>> {
+        None
+    }
+
     fn write(&mut self, flat: &[f32]) -> Result<(), LearnerError> {
         self.vector.resize(self.length, 0.0);
         self.vector.copy_from_slice(flat);

@@ -62,6 +62,8 @@ pub trait Learner: Send {
     fn parameters(&self) -> usize;
     /// Copies the parameters out; `out` has [`Learner::parameters`] values.
     fn read(&self, out: &mut [f32]);
+    /// Parameters of the model that answers queries; nothing where there is no model.
+    fn model(&self) -> Option<Vec<f32>>;
     /// Takes these parameters.
     fn write(&mut self, flat: &[f32]) -> Result<(), LearnerError>;
     /// Trains; `is_stopped` is asked between inner steps.

@@ -1,13 +1,17 @@
 //! The trainer: one thread that owns the model and carries out the peer's training, mixing and evaluation orders.
 
 pub mod averaging;
+pub mod codistiller;
 pub mod job;
 pub mod learner;
 pub mod material;
 pub mod model_card;
 pub mod model_learner;
+pub mod probe;
+pub mod responder;
 pub mod saved;
 pub mod score;
 pub mod translate;
 pub mod update;
+pub mod variant;
 pub mod worker;

@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::time::Instant;
 
+use model::data::batch::Batch;
 use model::data::batcher::{Batcher, Position};
-use model::session::Session;
+use model::session::{Session, StepReport};
 use model::train::optimizer::OptimizerState;
 use model::train::schedule::{Schedule, Shape};
 use protocol::id::OuterStep;
@@ -29,6 +30,47 @@ impl ModelLearner {
         Self { session, batches, scored, terms, card }
     }
 
+    /// The model.
+    pub(super) fn session(&mut self) -> &mut Session {
+        &mut self.session
+    }
+
+    /// Number of labels.
+    pub(super) fn labels(&self) -> usize {
+        self.session.head().labels()
+    }
+
+    /// Trains on the next batches; `step` takes one inner step at a rate and is told its number in the run.
+    pub(super) fn lesson(
+        &mut self,
+        lesson: Lesson,
+        is_stopped: &dyn Fn() -> bool,
+        mut step: impl FnMut(&mut Session, &Batch, f64, u64) -> model::error::Result<StepReport>,
+    ) -> Result<Learned, LearnerError> {
+        let schedule = self.schedule(lesson.total);
+        let begun = Instant::now();
+        let limit = if lesson.seconds_max == 0 { f64::INFINITY } else { f64::from(lesson.seconds_max) };
+        let mut learned = Learned::default();
+        let mut loss = 0.0;
+        for number in lesson.start..lesson.start + u64::from(lesson.steps) {
+            if is_stopped() || begun.elapsed().as_secs_f64() >= limit {
+                break;
+            }
+            let batch = self.batches.next_batch();
+            let report =
+                step(&mut self.session, &batch, schedule.rate(number), number).map_err(wrong("train"))?;
+            learned.steps += 1;
+            if report.dropped {
+                learned.dropped += 1;
+            } else {
+                learned.samples += u64::from(report.samples);
+                loss += report.loss;
+            }
+        }
+        learned.loss = loss / f64::from((learned.steps - learned.dropped).max(1));
+        Ok(learned)
+    }
+
     /// The rate of inner step `step` of `total`: warm-up, peak, fall to 0.
     fn schedule(&self, total: u64) -> Schedule {
         let warmup_steps = (f64::from(self.terms.warmup_share) * total as f64) as u64;
@@ -38,7 +80,8 @@ impl ModelLearner {
     }
 }
 
-fn wrong(what: &'static str) -> impl FnOnce(model::error::Error) -> LearnerError {
+/// An error of the model crate, with what was being done.
+pub(super) fn wrong(what: &'static str) -> impl FnOnce(model::error::Error) -> LearnerError {
     move |e| LearnerError { what, why: e.to_string() }
 }
 
@@ -51,33 +94,18 @@ impl Learner for ModelLearner {
         self.session.read(out).expect("the trainer's buffers have the model's length");
     }
 
+    fn model(&self) -> Option<Vec<f32>> {
+        let mut flat = vec![0.0; self.parameters()];
+        self.read(&mut flat);
+        Some(flat)
+    }
+
     fn write(&mut self, flat: &[f32]) -> Result<(), LearnerError> {
         self.session.write(flat).map_err(wrong("take over mixed parameters"))
     }
 
     fn train(&mut self, lesson: Lesson, is_stopped: &dyn Fn() -> bool) -> Result<Learned, LearnerError> {
-        let schedule = self.schedule(lesson.total);
-        let begun = Instant::now();
-        let limit = if lesson.seconds_max == 0 { f64::INFINITY } else { f64::from(lesson.seconds_max) };
-        let mut learned = Learned::default();
-        let mut loss = 0.0;
-        for step in 0..u64::from(lesson.steps) {
-            if is_stopped() || begun.elapsed().as_secs_f64() >= limit {
-                break;
-            }
-            let batch = self.batches.next_batch();
-            let rate = schedule.rate(lesson.start + step);
-            let report = self.session.train_step(&batch, rate).map_err(wrong("train"))?;
-            learned.steps += 1;
-            if report.dropped {
-                learned.dropped += 1;
-            } else {
-                learned.samples += u64::from(report.samples);
-                loss += report.loss;
-            }
-        }
-        learned.loss = loss / f64::from((learned.steps - learned.dropped).max(1));
-        Ok(learned)
+        self.lesson(lesson, is_stopped, |session, batch, rate, _| session.train_step(batch, rate))
     }
 
     fn evaluate(&mut self) -> Result<Judged, LearnerError> {

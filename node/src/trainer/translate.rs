@@ -11,17 +11,24 @@ use model::data::tokenize::tokenizer::Tokenizer;
 use model::device::DeviceChoice;
 use model::seed::Seed;
 use model::session::{Session, TrainingConfig};
+use model::task::unlabelled::Unlabelled;
 use model::train::adapter::AdapterConfig;
 use model::train::optimizer::OptimizerConfig;
 use protocol::id::{Hash, PeerId};
 use protocol::shard::layout::Layout;
 use protocol::wire::charter::{Charter, Genesis, SignedCharter, TrainTerms};
+use protocol::wire::codistillation::PRIMARY;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::telemetry::process::machine_memory;
+use crate::trainer::codistiller::Codistiller;
+use crate::trainer::learner::{Learner, LearnerError};
 use crate::trainer::material::Material;
 use crate::trainer::model_card::{Card, Facts};
 use crate::trainer::model_learner::ModelLearner;
+use crate::trainer::probe::{self, ProbeError};
+use crate::trainer::variant::{UnknownVariant, choose};
 
 /// Where and with how many threads a model computes.
 #[derive(Clone, Debug)]
@@ -30,6 +37,8 @@ pub struct Place {
     pub device: String,
     /// Threads; 0 for as many as the environment says.
     pub threads: usize,
+    /// Which of the charter's architectures; `None`: by this machine's memory.
+    pub variant: Option<String>,
 }
 
 /// Files a charter names, already checked against it.
@@ -39,6 +48,8 @@ pub struct Files {
     pub tokenizer: PathBuf,
     /// The base checkpoint in Hugging Face layout, where there is one.
     pub base: Option<PathBuf>,
+    /// The probe set, where predictions travel.
+    pub probe: Option<PathBuf>,
 }
 
 /// A charter that asks for something this program cannot do, or data that does not fit it.
@@ -72,6 +83,15 @@ pub enum TranslateError {
         /// Of the model made here.
         found: Hash,
     },
+    /// The charter has no architecture of the name in the settings.
+    #[error(transparent)]
+    Variant(#[from] UnknownVariant),
+    /// The probe set cannot be used.
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
+    /// The learner cannot be put together.
+    #[error(transparent)]
+    Learner(#[from] LearnerError),
     /// There is nothing to train on.
     #[error("{0}: expected training examples, found none; a folder needs a file named like train.conll")]
     NoData(String),
@@ -188,17 +208,17 @@ impl Architecture {
 /// A session with the genesis parameters of a charter.
 pub fn genesis(charter: &Charter, files: &Files, place: &Place) -> Result<Session> {
     let kind = task_kind(charter)?;
-    let architecture =
-        Architecture::read(&charter.model.architecture).map_err(|e| TranslateError::Unknown {
-            field: "model.architecture",
-            expected: "an architecture this program knows".to_owned(),
-            found: e.to_string(),
-        })?;
+    let chosen = choose(charter, place.variant.as_deref(), machine_memory())?.architecture;
+    let architecture = Architecture::read(chosen.text).map_err(|e| TranslateError::Unknown {
+        field: "model.architecture",
+        expected: "an architecture this program knows".to_owned(),
+        found: e.to_string(),
+    })?;
     let arch = architecture.network();
     let device: DeviceChoice = place.device.parse()?;
     let head = head(kind, charter.task.labels.len(), arch);
     let mut session = match (&charter.model.genesis, &files.base) {
-        (Genesis::Checkpoint { seed, .. }, Some(base)) => {
+        (Genesis::Checkpoint { seed, .. }, Some(base)) if chosen.name == PRIMARY => {
             Session::from_folder(base, &head, &device, Seed::from_u64(*seed))?
         }
         (Genesis::Seed(seed) | Genesis::Checkpoint { seed, .. }, _) => {
@@ -208,8 +228,8 @@ pub fn genesis(charter: &Charter, files: &Files, place: &Place) -> Result<Sessio
     let (Genesis::Seed(seed) | Genesis::Checkpoint { seed, .. }) = &charter.model.genesis;
     session = architecture.put_on(session, Seed::from_u64(*seed))?;
     let found = layout(&session).hash();
-    if found != charter.model.layout {
-        return Err(TranslateError::Layout { expected: charter.model.layout, found });
+    if found != chosen.layout {
+        return Err(TranslateError::Layout { expected: chosen.layout, found });
     }
     session.configure(TrainingConfig {
         optimizer: optimizer(&charter.train)?,
@@ -276,9 +296,68 @@ pub fn open_learner(
     Ok(ModelLearner::new(session, batcher(rows, &terms.train, me)?, scored, terms.train.clone(), card))
 }
 
+/// What a member of a run gives its trainer: the model itself, or a model that learns from predictions where those
+/// travel in place of parameters.
+pub fn open_member(
+    charter: &SignedCharter,
+    files: &Files,
+    data: &Path,
+    place: &Place,
+    me: &PeerId,
+) -> Result<Box<dyn Learner>> {
+    let own = open_learner(charter, files, data, place, me)?;
+    let terms = charter.charter();
+    let (Some(codistillation), Some(probe)) = (&terms.codistillation, &files.probe) else {
+        return Ok(Box::new(own));
+    };
+    answers_texts(terms)?;
+    let tokenizer = Tokenizer::load(&files.tokenizer)?;
+    let tokens_max = terms.task.tokens_max as usize;
+    let rows = probe::read(probe, terms.is_tagging())?;
+    let rows = unlabelled(&rows, terms.is_tagging(), &tokenizer, tokens_max)?;
+    let order = own_seed(me).fork("probe");
+    Ok(Box::new(Codistiller::new(own, rows, codistillation.clone(), order)?))
+}
+
+/// Refuses tasks whose predictions are not about words or texts.
+fn answers_texts(terms: &Charter) -> Result<()> {
+    match task_kind(terms)? {
+        TaskKind::Tagging | TaskKind::Classify => Ok(()),
+        TaskKind::Language | TaskKind::Nodes => Err(TranslateError::Unknown {
+            field: "task.kind",
+            expected: "tagging or classify where predictions leave a node".to_owned(),
+            found: terms.task.kind.clone(),
+        }),
+    }
+}
+
+/// The model of a member at genesis, ready to be given newer parameters and asked.
+pub fn open_answering(charter: &SignedCharter, files: &Files, place: &Place) -> Result<(Session, Tokenizer)> {
+    answers_texts(charter.charter())?;
+    Ok((genesis(charter.charter(), files, place)?, Tokenizer::load(&files.tokenizer)?))
+}
+
+/// Texts ready to be predicted on.
+pub fn unlabelled(
+    rows: &[Vec<String>],
+    is_tagging: bool,
+    tokenizer: &Tokenizer,
+    tokens_max: usize,
+) -> Result<Unlabelled> {
+    if is_tagging {
+        return Ok(Unlabelled::tagging(rows, tokenizer, tokens_max)?);
+    }
+    let texts: Vec<String> = rows.iter().map(|row| row.join(" ")).collect();
+    Ok(Unlabelled::classify(&texts, tokenizer, tokens_max)?)
+}
+
+/// What decides the orders of this peer; not secret.
+fn own_seed(me: &PeerId) -> Seed {
+    Seed::from_u64(u64::from_le_bytes(me.0[..8].try_into().expect("a key has 32 bytes")))
+}
+
 /// Batches in an order that belongs to this peer; every start of the node goes through the same order.
 pub fn batcher(rows: Dataset, terms: &TrainTerms, me: &PeerId) -> Result<Batcher> {
     let order = if terms.in_order { Order::File } else { Order::Shuffled };
-    let number = u64::from_le_bytes(me.0[..8].try_into().expect("a key has 32 bytes"));
-    Ok(Batcher::new(rows, terms.batch as usize, order, Seed::from_u64(number).fork("batches"))?)
+    Ok(Batcher::new(rows, terms.batch as usize, order, own_seed(me).fork("batches"))?)
 }

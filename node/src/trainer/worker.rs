@@ -23,6 +23,7 @@ use rayon::prelude::*;
 
 use crate::trainer::job::{Checkpoint, Job, Report, ShardBytes};
 use crate::trainer::learner::{Learner, LearnerError, Lesson};
+use crate::trainer::responder::Newest;
 use crate::trainer::update::encode;
 
 /// What the trainer starts from.
@@ -39,8 +40,10 @@ pub struct TrainerStart {
     pub outer: (f32, f32),
     /// Folder the finished model is written to.
     pub export: PathBuf,
-    /// A checkpoint to go on from.
-    pub restored: Option<Checkpoint>,
+    /// A checkpoint to go on from, and the outer step it belongs to.
+    pub restored: Option<(OuterStep, Checkpoint)>,
+    /// Where the newest model is left for the responder; nothing where nobody is answered.
+    pub newest: Option<Newest>,
 }
 
 /// The handle of the trainer thread.
@@ -108,6 +111,7 @@ struct Worker {
     noise: Seed,
     sketch: Seed,
     export: PathBuf,
+    newest: Option<Newest>,
     stop: Arc<AtomicBool>,
 }
 
@@ -136,14 +140,14 @@ impl Ahead {
 
 impl Worker {
     fn new(start: TrainerStart, stop: Arc<AtomicBool>) -> Result<Self, LearnerError> {
-        let TrainerStart { mut learner, codec, noise, sketch, outer, export, restored } = start;
+        let TrainerStart { mut learner, codec, noise, sketch, outer, export, restored, newest } = start;
         let len = learner.parameters();
         let mut genesis = vec![0.0; len];
         learner.read(&mut genesis);
         let mut agreed = genesis.clone();
         let mut outer = Outer::new(outer.0, outer.1, len)
             .map_err(|e| LearnerError { what: "set up the outer optimizer", why: e.to_string() })?;
-        if let Some(checkpoint) = restored {
+        if let Some((step, checkpoint)) = restored {
             if checkpoint.agreed.len() != len {
                 return Err(LearnerError {
                     what: "resume from the checkpoint",
@@ -159,12 +163,27 @@ impl Worker {
                 .map_err(|e| LearnerError { what: "resume from the checkpoint", why: e.to_string() })?;
             learner.restore(&checkpoint.learner)?;
             learner.write(&agreed)?;
+            leave(newest.as_ref(), step, &*learner);
         }
         let cuts = cut(len, codec);
         let gates = cuts.iter().map(|_| Gate::new()).collect();
         let working = agreed.clone();
         let ahead = Ahead::default();
-        Ok(Self { learner, cuts, genesis, agreed, working, outer, gates, ahead, noise, sketch, export, stop })
+        Ok(Self {
+            learner,
+            cuts,
+            genesis,
+            agreed,
+            working,
+            outer,
+            gates,
+            ahead,
+            noise,
+            sketch,
+            export,
+            newest,
+            stop,
+        })
     }
 
     fn run(mut self, orders: &mpsc::Receiver<Job>, mut report: impl FnMut(Report)) {
@@ -280,6 +299,7 @@ impl Worker {
             }
         }
         self.learner.write(&self.agreed)?;
+        leave(self.newest.as_ref(), order.step, &*self.learner);
         let mut weights: BTreeMap<PeerId, f32> = BTreeMap::new();
         let mut refused = Vec::new();
         let (mut square, mut count, mut own) = (0.0, 0usize, 0.0);
@@ -354,6 +374,15 @@ impl Worker {
     }
 }
 
+/// Leaves the learner's model for the responder, where there is one.
+fn leave(newest: Option<&Newest>, step: OuterStep, learner: &dyn Learner) {
+    if let Some(newest) = newest
+        && let Some(parameters) = learner.model()
+    {
+        newest.put(step, parameters);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -380,6 +409,7 @@ mod tests {
             outer,
             export: PathBuf::new(),
             restored: None,
+            newest: None,
         };
         let mut worker = Worker::new(start, Arc::default()).unwrap();
         let plan = Plan {
