@@ -2,7 +2,7 @@
 //!
 //! A rule that was fitted to an example must not be judged by it. Rules are therefore cross-validated: the calibration
 //! set is cut into five parts, and each part is fused by a pool fitted to the other four. The default rule is guarded in
-//! the same way: where equal weights or the best member alone do better out of the fit, they are taken instead.
+//! the same way: where equal weights or the best member alone do clearly better out of the fit, they are taken instead.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,10 +10,11 @@ use crate::data::labels::LabelSet;
 use crate::data::schema::TaskKind;
 use crate::error::{Error, Result};
 use crate::fuse::fit::Calibration;
+use crate::fuse::gate::judge;
 use crate::fuse::pool::Pool;
 use crate::fuse::quality::{Quality, measure};
 use crate::fuse::rule::Rule;
-use crate::fuse::tally::{score, tallies};
+use crate::fuse::tally::{Tally, score, tallies, total};
 use crate::seed::{Seed, shuffle};
 use crate::task::answers::Answers;
 
@@ -62,6 +63,7 @@ pub struct Comparison<'a> {
     kind: TaskKind,
     labels: &'a LabelSet,
     parts: Vec<usize>, // by example: the part it is in
+    seed: Seed,
 }
 
 impl<'a> Comparison<'a> {
@@ -90,7 +92,7 @@ impl<'a> Comparison<'a> {
         for (place, example) in order.into_iter().enumerate() {
             parts[example] = place % FOLDS;
         }
-        Ok(Self { calibration, truth, kind, labels, parts })
+        Ok(Self { calibration, truth, kind, labels, parts, seed: seed.fork("guard") })
     }
 
     /// Measures answers about the calibration set.
@@ -136,25 +138,38 @@ impl<'a> Comparison<'a> {
         (1..scores.len()).fold(0, |best, member| if scores[member] > scores[best] { member } else { best })
     }
 
-    /// Fits a rule to all examples, unless equal weights or the best member alone have a better score out of the fit.
+    /// Fits a rule to all examples, unless equal weights or the best member alone are better out of the fit by more than
+    /// one standard error of the difference: a smaller one is chance, and following it would make the choice worse.
     ///
     /// # Errors
     /// As [`Calibration::fit`].
     pub fn guarded(&self, rule: Rule) -> Result<(Pool, Guard)> {
-        let scored = |candidate| self.quality(&self.out_of_fit(candidate)?).map(|quality| quality.score);
-        let score_rule = scored(Candidate::Rule(rule))?;
-        let score_uniform = scored(Candidate::Rule(Rule::Mean))?;
-        let score_best_single = scored(Candidate::BestSingle)?;
+        let tallied = |candidate| -> Result<Vec<Tally>> {
+            Ok(tallies(&self.out_of_fit(candidate)?, self.truth, self.kind, self.labels))
+        };
+        let by_rule = tallied(Candidate::Rule(rule))?;
+        let (uniform, single) = (tallied(Candidate::Rule(Rule::Mean))?, tallied(Candidate::BestSingle)?);
         let members = self.calibration.members().len();
         let all = self.calibration.all();
-        let (used, pool) = if score_rule >= score_uniform.max(score_best_single) {
+        let is_uniform = total(&uniform) >= total(&single);
+        let other = if is_uniform { &uniform } else { &single };
+        let verdict = judge(other, &by_rule, 0.0, self.seed)?;
+        // Half of a 95 % interval is 1.96 standard errors.
+        let error = (verdict.difference_interval.high - verdict.difference_interval.low) / (2.0 * 1.96);
+        let (used, pool) = if verdict.difference <= error {
             (Used::Rule, self.calibration.fit(rule, &all)?)
-        } else if score_uniform >= score_best_single {
+        } else if is_uniform {
             (Used::Uniform, Pool::uniform(members))
         } else {
             (Used::BestSingle, Pool::single(members, self.best_single(&all)))
         };
-        Ok((pool, Guard { score_rule, score_uniform, score_best_single, used }))
+        let guard = Guard {
+            score_rule: total(&by_rule),
+            score_uniform: total(&uniform),
+            score_best_single: total(&single),
+            used,
+        };
+        Ok((pool, guard))
     }
 }
 

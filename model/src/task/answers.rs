@@ -10,6 +10,9 @@ use crate::error::{Error, Result};
 /// How far the sum of a row may be from 1: single precision over ten thousand labels, rounded on a wire.
 const SUM_TOLERANCE: f32 = 1e-3;
 
+/// By row of a dataset: pairs of a position in the row and the number of the unit that stands there.
+pub type Units = Vec<Vec<(usize, usize)>>;
+
 /// Probabilities by example: one row per word when tagging, one row in all when classifying.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answers {
@@ -52,6 +55,7 @@ impl Answers {
     /// # Errors
     /// As [`Answers::new`].
     pub fn of_texts(labels: usize, values: Vec<f32>) -> Result<Self> {
+        // Without labels there is no text, and `new` refuses the numbers.
         let texts = values.len().checked_div(labels).unwrap_or(0);
         Self::new(labels, &vec![1; texts], values)
     }

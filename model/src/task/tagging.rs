@@ -10,7 +10,7 @@ use crate::data::example::TaggedSentence;
 use crate::data::labels::{LabelSet, Tag};
 use crate::data::tokenize::tokenizer::Tokenizer;
 use crate::error::{Error, Result};
-use crate::task::answers::Answers;
+use crate::task::answers::{Answers, Units};
 use crate::task::logits::{Choice, Logits, check, choose, softmax};
 
 /// Rows in one batch while predicting: enough to keep the cores busy, small enough for any model here.
@@ -27,9 +27,6 @@ pub fn encode(sentences: &[TaggedSentence], tokenizer: &Tokenizer, tokens_max: u
     Ok(Rows::tagged(sentences, tokenizer, tokens_max)?.dataset)
 }
 
-/// For every row, pairs of a position in it and the number of a word, counted through all sentences.
-pub type Places = Vec<Vec<(usize, usize)>>;
-
 /// Encodes sentences with their tags as [`encode`] does, and says which word every target stands for.
 ///
 /// The list has an entry per row: pairs of a position in the row and the number of a word, counted through all
@@ -41,7 +38,7 @@ pub fn encode_units(
     sentences: &[TaggedSentence],
     tokenizer: &Tokenizer,
     tokens_max: usize,
-) -> Result<(Dataset, Places)> {
+) -> Result<(Dataset, Units)> {
     let rows = Rows::tagged(sentences, tokenizer, tokens_max)?;
     let mut first = Vec::with_capacity(sentences.len());
     let mut words = 0;
