@@ -3,12 +3,14 @@
 //! It exists to give the pure machines of `protocol` and the training of `model` a network, a disk and a user. It
 //! deliberately decides nothing about the protocol: it performs what the machine asks for.
 //!
-//! Floors, from the ground up: [`telemetry`]; [`net`] [`store`] [`trainer`]; [`config`] [`runtime`]; [`recipe`];
-//! [`bench`] [`testnet`]; [`cli`].
+//! Floors, from the ground up: [`telemetry`]; [`net`] [`store`] [`trainer`]; [`config`] [`runtime`]; [`recipe`]
+//! [`distill`] [`fuse`]; [`bench`] [`testnet`]; [`cli`].
 
 pub mod bench;
 pub mod cli;
 pub mod config;
+pub mod distill;
+pub mod fuse;
 pub mod net;
 pub mod recipe;
 pub mod runtime;

@@ -6,8 +6,8 @@ use clap::Parser;
 
 use crate::cli::output::{Format, Output};
 use crate::cli::{
-    bench, charter, charter_new, config_show, data, doctor, eval, fairness, influence, init, key, membership,
-    peers, predict, run, status, testnet, train,
+    bench, charter, charter_new, config_show, data, distill, doctor, eval, fairness, fuse, influence, init,
+    key, membership, peers, predict, run, status, testnet, train,
 };
 
 /// Equal nodes train one model together: no server, signed updates, private data stays home.
@@ -53,6 +53,10 @@ enum Verb {
     Eval(eval::Args),
     /// Uses a model on text
     Predict(predict::Args),
+    /// Distils a model into smaller ones
+    Distill(distill::Args),
+    /// Fuses models into one that decides with all of them
+    Fuse(fuse::Args),
     /// Accounts for a model
     #[command(subcommand)]
     Audit(AuditVerb),
@@ -106,6 +110,8 @@ pub fn main() -> ExitCode {
         Verb::Train(args) => train::run(args, &output),
         Verb::Eval(args) => eval::run(args, &output),
         Verb::Predict(args) => predict::run(args, &output),
+        Verb::Distill(args) => distill::run(args, &output),
+        Verb::Fuse(args) => fuse::run(args, &output),
         Verb::Audit(AuditVerb::Influence(args)) => influence::run(args, &output),
         Verb::Audit(AuditVerb::Fairness(args)) => fairness::run(args, &output),
         Verb::Audit(AuditVerb::Privacy(args)) => membership::run(args, &output),

@@ -10,8 +10,8 @@ use model::data::schema::{Schema, TaskKind};
 use model::data::{corpus, graph_file, intents, plain, source};
 use serde::Serialize;
 
-use crate::cli::data_make;
 use crate::cli::output::{CliError, ExitCode, Output};
+use crate::cli::{data_make, data_split};
 
 /// Looks at data before training.
 #[derive(Clone, Debug, clap::Subcommand)]
@@ -20,6 +20,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Writes a made-up data set from a seed
     Make(data_make::Args),
+    /// Splits images into training, development and test parts
+    Split(data_split::Args),
 }
 
 /// What to look at.
@@ -61,6 +63,7 @@ pub fn run(command: &Command, output: &Output) -> Result<(), CliError> {
     match command {
         Command::Check(args) => check(args, output),
         Command::Make(args) => data_make::run(args, output),
+        Command::Split(args) => data_split::run(args, output),
     }
 }
 

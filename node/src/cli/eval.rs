@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use model::data::intents;
 
+use crate::cli::decided;
 use crate::cli::output::{CliError, Output};
 use crate::cli::run::learner_error;
+use crate::trainer::decider::Decider;
 use crate::trainer::saved::Saved;
 
 /// Scores a model on data.
@@ -24,6 +26,9 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
+    if Decider::is_needed(&args.model) {
+        return decided::eval(&args.model, &args.data, &args.device, output);
+    }
     let mut saved = Saved::open(&args.model, &args.device, 0).map_err(learner_error)?;
     let scored = saved.scored(&args.data).map_err(learner_error)?;
     let wrong = |e: model::error::Error| learner_error(e.into());

@@ -1,21 +1,21 @@
 //! `starling predict`: a model's answers for text.
 
 use std::io::Read;
-use std::ops::Range;
 use std::path::PathBuf;
 
 use model::data::schema::TaskKind;
-use model::data::words::{is_ideograph, words};
-use model::eval::tagging::{Matching, entities};
+use model::data::words::words;
 use model::generate::sample::Sampling;
 use model::generate::text::continue_text;
 use model::seed::Seed;
 use serde_json::{Value, json};
 
-use crate::cli::ask;
 use crate::cli::output::{CliError, ExitCode, Output};
 use crate::cli::run::learner_error;
+use crate::cli::tagged::tagged;
+use crate::cli::{ask, decided};
 use crate::telemetry::escape;
+use crate::trainer::decider::Decider;
 use crate::trainer::saved::Saved;
 
 /// Bytes read from standard input at most.
@@ -34,6 +34,9 @@ pub struct Args {
     /// auto, cpu, cuda[:N] or metal
     #[arg(long, default_value = "auto")]
     device: String,
+    /// Also show what every member of a fused model says, with its weight and votes
+    #[arg(long)]
+    explain_members: bool,
     /// Tokens a language model writes behind each text
     #[arg(long, value_name = "N", default_value_t = 100)]
     tokens: usize,
@@ -58,6 +61,10 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
         return ask::run(&args.ask, whom, &texts, output);
     }
     let dir = args.model.as_deref().expect("the command line asks for --model without --ask");
+    if args.explain_members || Decider::is_needed(dir) {
+        let asked = (texts.as_slice(), args.text.as_slice());
+        return decided::predict(dir, asked, &args.device, args.explain_members, output);
+    }
     let mut saved = Saved::open(dir, &args.device, 0).map_err(learner_error)?;
     let answers = match saved.kind {
         TaskKind::Tagging => tag(&mut saved, &texts)?,
@@ -96,49 +103,11 @@ fn texts(args: &Args) -> Result<Vec<String>, CliError> {
 }
 
 fn tag(saved: &mut Saved, texts: &[String]) -> Result<Vec<Value>, CliError> {
-    let ranges: Vec<Vec<Range<usize>>> = texts.iter().map(|text| words(text)).collect();
-    let cut: Vec<Vec<String>> = texts
-        .iter()
-        .zip(&ranges)
-        .map(|(text, ranges)| ranges.iter().map(|range| text[range.clone()].to_owned()).collect())
-        .collect();
+    let cut: Vec<Vec<String>> =
+        texts.iter().map(|t| words(t).into_iter().map(|range| t[range].to_owned()).collect()).collect();
     let said = saved.tag(&cut).map_err(|e| learner_error(e.into()))?;
-    let mut answers = Vec::new();
-    for (((text, ranges), words), said) in texts.iter().zip(&ranges).zip(&cut).zip(said) {
-        let tags: Vec<u32> = said.iter().map(|w| w.label).collect();
-        let found = entities(&tags, &saved.labels, Matching::Default);
-        let mut shown = String::new();
-        let mut list = Vec::new();
-        for (i, word) in words.iter().enumerate() {
-            let entity = found.iter().find(|e| e.start <= i && i < e.end);
-            // Chinese is written without spaces.
-            let is_letter = |word: &String| word.chars().next_back().is_some_and(is_ideograph);
-            if i > 0 && !(is_letter(word) && is_letter(&words[i - 1])) {
-                shown.push(' ');
-            }
-            if entity.is_some_and(|e| e.start == i) {
-                shown.push('[');
-            }
-            shown += &escape::line(word);
-            if let Some(entity) = entity.filter(|e| e.end == i + 1) {
-                shown += &format!("]{}", saved.labels.entity_types()[entity.entity_type as usize]);
-            }
-        }
-        for e in &found {
-            let span = &said[e.start..e.end];
-            let probability = span.iter().map(|w| w.probability).fold(1.0f32, f32::min);
-            list.push(json!({
-                "type": saved.labels.entity_types()[e.entity_type as usize],
-                "text": text[ranges[e.start].start..ranges[e.end - 1].end],
-                "start_word": e.start,
-                "end_word": e.end,
-                "probability": probability,
-            }));
-        }
-        let tags: Vec<&str> = tags.iter().map(|t| saved.labels.name(*t)).collect();
-        answers.push(json!({ "text": text, "words": words, "tags": tags, "entities": list, "shown": shown }));
-    }
-    Ok(answers)
+    let answers = texts.iter().zip(&cut).zip(said);
+    Ok(answers.map(|((text, words), said)| tagged(text, words, &said, &saved.labels)).collect())
 }
 
 /// Continues every text; people see it while it is written.

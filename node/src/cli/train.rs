@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::cli::output::{CliError, Output};
 use crate::cli::run::{files_of, learner_error};
+use crate::cli::train_plain::{self, PlainArgs};
 use crate::recipe::bundle::Bundle;
 use crate::store::keys::Identity;
 use crate::telemetry::progress::Progress;
@@ -16,8 +17,10 @@ use crate::trainer::translate::{Place, open_learner};
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// The signed charter, or the folder that travels with it
-    #[arg(long, value_name = "PATH")]
-    charter: PathBuf,
+    #[arg(long, value_name = "PATH", required_unless_present = "arch")]
+    charter: Option<PathBuf>,
+    #[command(flatten)]
+    plain: PlainArgs,
     /// Training data
     #[arg(long, value_name = "PATH")]
     data: PathBuf,
@@ -37,7 +40,10 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
-    let bundle = Bundle::open(&args.charter)?;
+    let Some(charter) = &args.charter else {
+        return train_plain::run(&args.plain, &args.data, &args.out, &args.device, output);
+    };
+    let bundle = Bundle::open(charter)?;
     let schedule = &bundle.charter.charter().schedule;
     let total = args.steps.unwrap_or(u64::from(schedule.outer_steps) * u64::from(schedule.inner_steps));
     let place = Place { device: args.device.clone(), threads: 0, variant: args.variant.clone() };

@@ -4,6 +4,7 @@
 //! needs a figure for a decision reads events, never log text.
 
 pub mod escape;
+pub mod html;
 pub mod log;
 pub mod process;
 pub mod progress;

@@ -9,67 +9,16 @@ use std::fmt::Write;
 
 use model::eval::report::{Report, Score};
 
-use crate::telemetry::escape;
+use crate::telemetry::html::{begin, text};
 use crate::testnet::charts::{charts, in_words, legend, style_sheet};
 use crate::testnet::outcome::Outcome;
 use crate::testnet::table::{bytes, duration, gain, named, next_command, percent, ratio, score};
-
-/// Forbids everything but the styles in the page, should an escape ever be missing.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
-
-const STYLE: &str = "\
-:root{color-scheme:light dark;--paper:#fff;--ink:#1b2129;--soft:#5a6472;--rule:#dfe3e8;--tint:#f4f6f8}
-@media (prefers-color-scheme:dark){:root{--paper:#14171c;--ink:#e6e9ee;--soft:#a2abb8;--rule:#2b313b;--tint:#1b2027}}
-*{box-sizing:border-box}
-body{margin:0 auto;max-width:72rem;padding:2rem 1.25rem 4rem;background:var(--paper);color:var(--ink);
-font:16px/1.5 system-ui,-apple-system,'Segoe UI',Roboto,'Liberation Sans',sans-serif}
-h1{font-size:1.7rem;line-height:1.2;margin:0 0 .5rem}
-h2{font-size:1.15rem;margin:2.5rem 0 .75rem}
-h3{font-size:1rem;margin:0 0 .25rem}
-p{margin:.25rem 0;max-width:46rem;overflow-wrap:anywhere}
-.soft,figcaption{color:var(--soft)}
-figcaption{font-size:.875rem}
-.figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(9.5rem,1fr));gap:.75rem;margin:1.5rem 0 0}
-.figures div{background:var(--tint);border:1px solid var(--rule);border-radius:.5rem;padding:.6rem .8rem}
-.figures dt{color:var(--soft);font-size:.875rem}
-.figures dd{margin:0;font-size:1.5rem;line-height:1.3;font-variant-numeric:tabular-nums}
-.figures small{display:block;font-size:.8125rem;color:var(--soft)}
-.wide{overflow-x:auto}
-table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
-th,td{padding:.4rem .5rem;text-align:right;white-space:nowrap;border-bottom:1px solid var(--rule)}
-th{font-weight:600;color:var(--soft);font-size:.875rem;vertical-align:bottom}
-thead th{white-space:normal}
-th:first-child,.text{text-align:left}
-th:first-child{position:sticky;left:0;background:var(--paper)}
-tbody th{color:var(--ink);font-size:1rem}
-tr.sum td,tr.sum th{color:var(--soft);font-weight:400}
-tr.first td,tr.first th{border-top:2px solid var(--rule)}
-.pictures{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(27rem,100%),1fr));gap:2rem 2.5rem}
-figure{margin:0;min-width:0}
-.chart svg{display:block;width:100%;height:auto;margin:.5rem 0}
-.chart text{font-family:inherit}
-.legend{display:flex;flex-wrap:wrap;gap:.25rem 1.25rem;list-style:none;padding:0;margin:.75rem 0 1.25rem}
-.legend span{display:inline-block;width:1.75rem;border-top:3px solid currentColor;margin-right:.4rem;vertical-align:middle}
-.legend .dashed{border-top-style:dashed}
-.meaning dt{font-weight:600;margin-top:.75rem}
-.meaning dd{margin:0;max-width:46rem}
-pre{background:var(--tint);border:1px solid var(--rule);border-radius:.5rem;padding:.75rem 1rem;overflow-x:auto}
-@media (max-width:30rem){body{padding:1.25rem .9rem 3rem}h1{font-size:1.4rem}th,td{padding:.35rem .4rem}
-tbody th,td{font-size:.9375rem}tr.sum th{white-space:normal}}
-@media print{body{max-width:none}figure,table{break-inside:avoid}}
-";
 
 /// The whole page.
 pub fn html(outcome: &Outcome) -> String {
     let mut page = String::new();
     let title = format!("Starling testnet: {} nodes, {}", outcome.nodes.len(), text(&outcome.recipe));
-    page += &format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n\
-         <title>{title}</title>\n<style>\n{STYLE}{}</style>\n</head>\n<body>\n",
-        style_sheet()
-    );
+    page += &begin(&title, &style_sheet());
     page += &format!("<header>\n<h1>{title}</h1>\n<p>{}</p>\n", text(&outcome.data));
     let _ = writeln!(
         page,
@@ -88,22 +37,6 @@ pub fn html(outcome: &Outcome) -> String {
     page += &again(outcome);
     page += "</main>\n</body>\n</html>\n";
     page
-}
-
-/// Text of somebody else as HTML: one line, no markup, no terminal or direction marks.
-fn text(raw: &str) -> String {
-    let mut safe = String::new();
-    for c in escape::line(raw).chars() {
-        match c {
-            '&' => safe += "&amp;",
-            '<' => safe += "&lt;",
-            '>' => safe += "&gt;",
-            '"' => safe += "&quot;",
-            '\'' => safe += "&#39;",
-            other => safe.push(other),
-        }
-    }
-    safe
 }
 
 /// The figures to read first.

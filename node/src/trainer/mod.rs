@@ -1,12 +1,18 @@
 //! The trainer: one thread that owns the model and carries out the peer's training, mixing and evaluation orders.
 
+pub mod answerer;
 pub mod averaging;
 pub mod codistiller;
+pub mod decider;
+pub mod examples;
+pub mod fused;
 pub mod job;
 pub mod learner;
 pub mod material;
+pub mod members;
 pub mod model_card;
 pub mod model_learner;
+pub mod plain;
 pub mod probe;
 pub mod responder;
 pub mod saved;
