@@ -35,8 +35,7 @@ const NODE: Floors = &[
     &["net", "store", "trainer", "http"],
     &["runtime", "config"],
     &["recipe", "distill", "fuse"],
-    &["bench", "testnet"],
-    &["bench"],
+    &["bench", "sim", "testnet"],
     &["cli"],
 ];
 

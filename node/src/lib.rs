@@ -4,7 +4,7 @@
 //! deliberately decides nothing about the protocol: it performs what the machine asks for.
 //!
 //! Floors, from the ground up: [`telemetry`]; [`net`] [`store`] [`trainer`]; [`config`] [`runtime`]; [`recipe`]
-//! [`distill`] [`fuse`]; [`bench`] [`testnet`]; [`cli`].
+//! [`distill`] [`fuse`]; [`bench`] [`sim`] [`testnet`]; [`cli`].
 
 pub mod bench;
 pub mod cli;
@@ -14,6 +14,7 @@ pub mod fuse;
 pub mod net;
 pub mod recipe;
 pub mod runtime;
+pub mod sim;
 pub mod store;
 pub mod telemetry;
 pub mod testnet;

@@ -5,7 +5,7 @@
 //! ambient randomness or tensors.
 //!
 //! Floors, from the ground up: [`id`] [`time`] [`rng`] [`limits`] [`codec`]; [`crypto`]; [`wire`]; [`shard`];
-//! [`roster`] [`exchange`] [`mixing`] [`ledger`] [`stage`]; [`peer`].
+//! [`roster`] [`exchange`] [`mixing`] [`ledger`] [`stage`]; [`peer`]; with the feature `sim` the virtual swarm above it.
 
 pub mod codec;
 pub mod crypto;
@@ -19,6 +19,8 @@ pub mod quota;
 pub mod rng;
 pub mod roster;
 pub mod shard;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod stage;
 pub mod time;
 pub mod wire;

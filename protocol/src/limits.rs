@@ -7,8 +7,9 @@ use crate::time::Span;
 
 /// Founders of one charter: enough for a consortium, few enough to read.
 pub const FOUNDERS_MAX: usize = 64;
-/// Members listed in a closed charter: larger circles use invitations.
-pub const MEMBERS_MAX: usize = 4_096;
+/// Members listed in a closed charter: as many as were tried together (`starling sim ten_thousand`); larger circles use
+/// invitations.
+pub const MEMBERS_MAX: usize = 10_240;
 /// Labels of a task: CLINC150 has 151, Banking77 77; fits every task in sight.
 pub const LABELS_MAX: usize = 4_096;
 /// Bytes of any name (run, organization, label, metric): one line of text.
@@ -43,6 +44,9 @@ pub const ANNOUNCED_PER_PEER_MAX: usize = 4;
 pub const VERSIONS_SERVED: usize = 3;
 /// Manifests of others kept verified: one per peer that can be drawn in a step, twice.
 pub const MANIFESTS_KEPT_MAX: usize = 512;
+/// Proofs of equivocation kept to tell newcomers; two announcements and their envelope take less than 1 KiB, so all of
+/// them leave half of an answer to other news.
+pub const PROOFS_KEPT_MAX: usize = 32;
 /// Peers drawn for one shard.
 pub const PULLS_MAX: usize = 64;
 /// An outer step so far ahead of ours that only a broken or lying peer can be there.
@@ -108,6 +112,12 @@ const _: () = assert!(
     REQUEST_BYTES_MAX / 2 <= QUERY_OUTPUTS_BURST as usize,
     "the words of any query that fits a request, a byte and a length each, fit a full quota"
 );
+const _: () = assert!(
+    MEMBERS_MAX * (32 + NAME_BYTES_MAX + 2) + 2 * TEXT_BYTES_MAX + LABELS_MAX * NAME_BYTES_MAX
+        <= crate::codec::MANIFEST_BYTES_MAX,
+    "the largest closed charter fits its cap"
+);
+const _: () = assert!(MEMBERS_MAX <= ROSTER_MAX, "every member of a closed charter can be known");
 const _: () = assert!(GOSSIP_BYTES_MAX <= crate::codec::CONTROL_BYTES_MAX, "gossip is control");
 const _: () =
     assert!(ADDRESSES_MAX * (ADDRESS_BYTES_MAX + 4) + 4096 <= GOSSIP_BYTES_MAX, "the largest hello fits");

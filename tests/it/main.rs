@@ -10,4 +10,3 @@ mod node;
 mod program;
 mod refused;
 mod testnet;
-mod virtual_swarm;

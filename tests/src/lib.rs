@@ -1,7 +1,6 @@
-//! The virtual swarm: real peers of `protocol` under a seeded event queue with virtual time.
+//! What the tests of the whole share: charters, and the places where bytes of strangers are opened.
 //!
-//! It exists so that the protocol is tested with many peers, faults and liars in milliseconds, and every failure is
-//! reproduced by its seed. It deliberately has no sockets, files or threads; the real network is tested in `it/`.
+//! The virtual swarm is `protocol::sim`; its scenarios are in `scenarios/`.
 
 pub mod charters;
-pub mod swarm;
+pub mod hostile;

@@ -7,7 +7,7 @@ use clap::Parser;
 use crate::cli::output::{Format, Output};
 use crate::cli::{
     bench, charter, charter_new, config_show, data, distill, doctor, eval, fairness, fuse, influence, init,
-    key, membership, peers, predict, run, status, testnet, train,
+    key, membership, peers, predict, run, sim, status, sweep, testnet, train,
 };
 
 /// Equal nodes train one model together: no server, signed updates, private data stays home.
@@ -60,6 +60,10 @@ enum Verb {
     /// Accounts for a model
     #[command(subcommand)]
     Audit(AuditVerb),
+    /// Simulates a swarm under virtual time, with faults and liars
+    Sim(sim::Args),
+    /// Simulates a grid of scenarios, several seeds each
+    Sweep(sweep::Args),
     /// Runs work that other systems are measured on too
     #[command(subcommand)]
     Bench(bench::Command),
@@ -115,6 +119,8 @@ pub fn main() -> ExitCode {
         Verb::Audit(AuditVerb::Influence(args)) => influence::run(args, &output),
         Verb::Audit(AuditVerb::Fairness(args)) => fairness::run(args, &output),
         Verb::Audit(AuditVerb::Privacy(args)) => membership::run(args, &output),
+        Verb::Sim(args) => sim::run(args, &output),
+        Verb::Sweep(args) => sweep::run(args, &output),
         Verb::Bench(command) => bench::run(command, &output),
     };
     match result {

@@ -264,7 +264,7 @@ fn term(signed: &SignedCharter) -> Check {
 
 fn membership(signed: &SignedCharter, peer: PeerId) -> Check {
     let charter = signed.charter();
-    match (&charter.admission, charter.listed(&peer)) {
+    match (&charter.admission, signed.listed(&peer)) {
         (_, Some(organization)) => {
             Check::good("membership", format!("this node is a member for {organization}"))
         }

@@ -94,7 +94,8 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
     };
     let me = identity.peer();
     let terms = bundle.charter.charter();
-    if matches!(terms.admission, protocol::wire::charter::Admission::Closed(_)) && terms.listed(&me).is_none()
+    if matches!(terms.admission, protocol::wire::charter::Admission::Closed(_))
+        && bundle.charter.listed(&me).is_none()
     {
         let why = format!("the charter lists its members, and {me} is not among them");
         let remedy = "ask a founder to list this key in a new version of the charter";

@@ -29,6 +29,10 @@ impl Keypair {
 
     /// Signs exactly these bytes under a domain tag.
     pub fn sign(&self, domain: Domain, bytes: &[u8]) -> Signature {
+        #[cfg(feature = "sim")]
+        if crate::crypto::assumed::is_on() {
+            return Signature(crate::crypto::assumed::mark(domain.tag(), &self.peer, bytes));
+        }
         Signature(self.key.sign(&domain.tagged(bytes)).to_bytes())
     }
 }

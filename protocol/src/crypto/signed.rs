@@ -77,6 +77,11 @@ pub fn verify(
     signature: &Signature,
 ) -> Result<(), BadSignature> {
     let bad = BadSignature(*signer);
+    #[cfg(feature = "sim")]
+    if crate::crypto::assumed::is_on() {
+        let is_right = signature.0 == crate::crypto::assumed::mark(domain.tag(), signer, bytes);
+        return if is_right { Ok(()) } else { Err(bad) };
+    }
     let key = VerifyingKey::from_bytes(&signer.0).map_err(|_| bad)?;
     let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
     key.verify_strict(&domain.tagged(bytes), &signature).map_err(|_| bad)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::codec::decode_control;
 use crate::crypto::hash::content_hash;
 use crate::id::{GossipId, PeerId};
+use crate::limits::PROOFS_KEPT_MAX;
 use crate::peer::event::Event;
 use crate::peer::machine::{Peer, Phase};
 use crate::peer::output::{Outbox, Output, Verdict};
@@ -43,12 +44,23 @@ impl Peer {
             return Verdict::Reject;
         }
         let entry = self.table.entry(signer, now);
+        // Proof of malice is judged before replay: whoever tells two stories may give both one sequence number, and a
+        // proof may come long after its sequence, from somebody who kept it.
+        match body {
+            Body::Announce(announce) => {
+                if let Some(other) = entry.contradicted(announce) {
+                    return self.heard_contradiction(&other, message.bytes(), now, out);
+                }
+            }
+            Body::Proof(proof) => return self.heard_proof(proof, now, out),
+            Body::Hello(_) | Body::Card(_) | Body::Revocation(_) | Body::Farewell(_) => {}
+        }
         if !entry.admit(message.value().sequence) {
             return Verdict::Ignore;
         }
         entry.heard = now;
         match body {
-            Body::Announce(announce) => self.heard_announce(signer, *announce, message.bytes(), now, out),
+            Body::Announce(announce) => self.heard_announce(signer, *announce, message.bytes(), now),
             Body::Hello(hello) => self.heard_hello(signer, hello, message.bytes(), now, out),
             Body::Card(card) => {
                 let (step, metric, score) = (card.step, card.metric.clone(), card.score);
@@ -57,7 +69,7 @@ impl Peer {
                 Verdict::Accept
             }
             Body::Revocation(list) => self.heard_revocation(signer, list, now, out),
-            Body::Proof(proof) => self.heard_proof(proof, now, out),
+            Body::Proof(_) => Verdict::Ignore,
             Body::Farewell(step) => {
                 entry.has_left = true;
                 entry.step = entry.step.max(*step);
@@ -87,7 +99,6 @@ impl Peer {
         announce: Announce,
         bytes: &Arc<[u8]>,
         now: Time,
-        out: &mut Outbox,
     ) -> Verdict {
         match self.table.entry(signer, now).hear(announce, bytes) {
             HeardAnnounce::New => {
@@ -98,14 +109,15 @@ impl Peer {
                 Verdict::Accept
             }
             HeardAnnounce::Old => Verdict::Accept,
-            HeardAnnounce::Contradicts(other) => {
-                let pair = (decode_control::<Sealed>(&other), decode_control::<Sealed>(bytes));
-                if let (Ok(a), Ok(b)) = pair {
-                    self.convict(Proof::Announces(a, b), now, out);
-                }
-                Verdict::Accept
-            }
         }
+    }
+
+    /// Two announcements of one signer for one step that differ: together they are proof.
+    fn heard_contradiction(&mut self, one: &[u8], other: &[u8], now: Time, out: &mut Outbox) -> Verdict {
+        if let (Ok(a), Ok(b)) = (decode_control::<Sealed>(one), decode_control::<Sealed>(other)) {
+            self.convict(Proof::Announces(a, b), now, out);
+        }
+        Verdict::Accept
     }
 
     fn convict(&mut self, proof: Proof, now: Time, out: &mut Outbox) {
@@ -113,19 +125,31 @@ impl Peer {
         if peer == self.me || matches!(self.book.standing(&peer, self.today(now)), Standing::Refused(_)) {
             return;
         }
-        let body = Body::Proof(Box::new(proof));
-        let bytes = self.say(body, out);
+        let bytes = self.say(Body::Proof(Box::new(proof)), out);
         out.emit(Event::Offence { peer, offence: Offence::Equivocated });
         self.ban(peer, content_hash(&bytes), now, out);
+        self.keep_proof(peer, bytes);
+    }
+
+    /// Keeps a proof in own words for those who were away when it was told.
+    fn keep_proof(&mut self, peer: PeerId, bytes: Arc<[u8]>) {
+        if self.proofs.len() < PROOFS_KEPT_MAX {
+            self.proofs.insert(peer, bytes);
+        }
     }
 
     fn heard_proof(&mut self, proof: &Proof, now: Time, out: &mut Outbox) -> Verdict {
         let Some(peer) = convicted(proof, &self.config.charter.run()) else { return Verdict::Reject };
         if peer == self.me {
             out.emit(Event::KeyInUseElsewhere { step: self.step });
-        } else {
-            self.ban(peer, content_hash(&crate::codec::encode(proof)), now, out);
+            return Verdict::Accept;
         }
+        if self.book.has_banned(&peer) {
+            return Verdict::Ignore;
+        }
+        self.ban(peer, content_hash(&crate::codec::encode(proof)), now, out);
+        let bytes = self.seal(Body::Proof(Box::new(proof.clone())));
+        self.keep_proof(peer, bytes.into());
         Verdict::Accept
     }
 

@@ -48,6 +48,8 @@ pub struct Peer {
     pub(super) addresses: Vec<String>,
     pub(super) neighbours: Vec<(PeerId, Vec<String>)>,
     pub(super) own_news: [Option<std::sync::Arc<[u8]>>; 2],
+    /// Proofs of equivocation in own words, by whom they convict: for those who were away when they were told.
+    pub(super) proofs: BTreeMap<PeerId, std::sync::Arc<[u8]>>,
     pub(super) score_last: Option<f32>,
     /// The outer step that was evaluated last.
     pub(super) evaluated: Option<OuterStep>,
@@ -139,6 +141,7 @@ impl Peer {
             addresses: Vec::new(),
             neighbours: restored.neighbours,
             own_news: [None, None],
+            proofs: BTreeMap::new(),
             score_last: None,
             evaluated: None,
             asks: BTreeMap::new(),
@@ -267,6 +270,7 @@ impl Peer {
                 self.deadlines.note(now.since(asked.at));
                 let m = &manifest.manifest;
                 if let Some(entry) = self.table.known_mut(&asked.peer) {
+                    entry.answered();
                     entry.note_manifest(m.step, manifest.hash, m.parent);
                 }
                 if let Phase::Pulling { pull, .. } = &mut self.phase {
@@ -276,6 +280,9 @@ impl Peer {
             }
             Answer::Shards(indices) => {
                 self.deadlines.note(now.since(asked.at));
+                if let Some(entry) = self.table.known_mut(&asked.peer) {
+                    entry.answered();
+                }
                 if let Phase::Pulling { pull, .. } = &mut self.phase {
                     pull.shards(&asked.peer, &indices);
                 }
@@ -341,7 +348,7 @@ impl Peer {
         if !self.book.ban(peer) {
             return;
         }
-        self.table.entry(peer, now).score.offend(Offence::Equivocated, now);
+        self.table.entry(peer, now).score.offend(Offence::Equivocated, 1, now);
         let is_proven = proof != Hash::default();
         self.record(Record::Banned { peer, proof }, out);
         out.emit(Event::Banned { peer, is_proven });
@@ -447,12 +454,18 @@ impl Peer {
         out.push(Output::Append(bytes));
     }
 
-    /// Signs and gossips a message; answers the bytes.
-    pub(super) fn say(&mut self, body: Body, out: &mut Outbox) -> std::sync::Arc<[u8]> {
+    /// Signs a message.
+    pub(super) fn seal(&mut self, body: Body) -> Vec<u8> {
         self.sequence += 1;
         let sequence = u64::from(self.config.incarnation) << 32 | u64::from(self.sequence);
         let bytes = Message::new(self.config.charter.run(), sequence, body).seal(&self.keys);
         debug_assert!(bytes.len() <= GOSSIP_BYTES_MAX, "own messages keep to the cap");
+        bytes
+    }
+
+    /// Signs and gossips a message; answers the bytes.
+    pub(super) fn say(&mut self, body: Body, out: &mut Outbox) -> std::sync::Arc<[u8]> {
+        let bytes = self.seal(body);
         let kept: std::sync::Arc<[u8]> = bytes.as_slice().into();
         out.push(Output::Publish(bytes));
         kept

@@ -15,3 +15,4 @@ pub mod snapshot;
 pub mod status;
 pub mod stepping;
 pub mod update;
+pub mod view;

@@ -106,14 +106,16 @@ impl Peer {
         out.push(Output::Answer { inbound, reply: Reply::Bytes(answer.seal(&self.keys).into()) });
     }
 
-    /// Own hello and announcement first, then everybody's, as far as they fit one control message.
+    /// Own hello and announcement first, then proofs of malice, then everybody's words, as far as they fit one control
+    /// message.
     fn news(&self) -> Vec<u8> {
         let own = self.own_news.iter().flatten();
         let others =
             self.table.iter().filter(|(_, e)| !e.has_left).flat_map(|(_, e)| e.news.iter().flatten());
+        let proofs = self.proofs.values();
         let mut room = CONTROL_BYTES_MAX - 64;
         let mut news = News::default();
-        for message in own.chain(others) {
+        for message in own.chain(proofs).chain(others) {
             let size = message.len() + 8;
             if size > room {
                 break;

@@ -52,7 +52,7 @@ impl AdmissionBook {
         if self.is_revoked(peer) {
             return Standing::Refused(Offence::Revoked);
         }
-        if self.charter().listed(peer).is_some() {
+        if self.charter.listed(peer).is_some() {
             return Standing::Member;
         }
         match self.certificates.get(peer) {
@@ -129,6 +129,11 @@ impl AdmissionBook {
         self.banned.remove(peer)
     }
 
+    /// Whether a key is shut out.
+    pub fn has_banned(&self, peer: &PeerId) -> bool {
+        self.banned.contains(peer)
+    }
+
     /// Banned keys.
     pub fn banned(&self) -> impl Iterator<Item = &PeerId> {
         self.banned.iter()
@@ -136,7 +141,7 @@ impl AdmissionBook {
 
     /// The organization behind a key, as charter or certificate state it.
     pub fn organization(&self, peer: &PeerId) -> Option<&str> {
-        self.charter()
+        self.charter
             .listed(peer)
             .or_else(|| self.certificates.get(peer).map(|(c, _)| c.organization.as_str()))
     }

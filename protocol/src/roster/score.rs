@@ -28,9 +28,9 @@ impl Score {
         (self.points + REGAIN_PER_SECOND * now.since(self.at).as_seconds() as f32).min(FULL)
     }
 
-    /// Takes off what the offence costs.
-    pub fn offend(&mut self, offence: Offence, now: Time) {
-        self.points = (self.points(now) - offence.cost()).max(0.0);
+    /// Takes off what the offence costs, so many times.
+    pub fn offend(&mut self, offence: Offence, times: u32, now: Time) {
+        self.points = (self.points(now) - offence.cost() * times as f32).max(0.0);
         self.at = now;
     }
 
@@ -49,7 +49,7 @@ mod tests {
     fn offences_cost_eligibility_and_time_gives_it_back() {
         let mut score = Score::new(Time(0));
         for _ in 0..6 {
-            score.offend(Offence::WrongContent, Time(0));
+            score.offend(Offence::WrongContent, 1, Time(0));
         }
         assert!(!score.is_eligible(Time(0)));
         assert!(score.is_eligible(Time(0) + Span::seconds(120)));

@@ -11,6 +11,9 @@ use crate::wire::announce::{Announce, Card};
 use crate::wire::choice::Stage;
 use crate::wire::offence::Offence;
 
+/// Unanswered questions in a row after which each costs no more than the one before.
+const WITHHELD_MAX: u32 = 6;
+
 /// What is known of one peer.
 #[derive(Clone, Debug)]
 pub struct Entry {
@@ -42,6 +45,8 @@ pub struct Entry {
     pub news: [Option<std::sync::Arc<[u8]>>; 2],
     /// When it was last heard.
     pub heard: Time,
+    /// Questions it left unanswered since it last answered one.
+    withheld: u32,
     replay: ReplayWindow,
     dial_after: Time,
     dial_wait: Span,
@@ -63,8 +68,6 @@ pub enum HeardAnnounce {
     New,
     /// Known or too old to matter.
     Old,
-    /// It contradicts the other message: both together are proof.
-    Contradicts(std::sync::Arc<[u8]>),
 }
 
 impl Entry {
@@ -84,6 +87,7 @@ impl Entry {
             offences: BTreeMap::new(),
             news: [None, None],
             heard: now,
+            withheld: 0,
             replay: ReplayWindow::default(),
             dial_after: now,
             dial_wait: DIAL_EVERY,
@@ -105,12 +109,15 @@ impl Entry {
         self.replay.admit(sequence)
     }
 
-    /// Notes an announcement.
+    /// The message that says something else of the same step, if one was heard: both together are proof.
+    pub fn contradicted(&self, announce: &Announce) -> Option<std::sync::Arc<[u8]>> {
+        let known = self.announced_at(announce.step)?;
+        (known.announce.manifest != announce.manifest).then(|| known.bytes.clone())
+    }
+
+    /// Notes an announcement that contradicts no other.
     pub fn hear(&mut self, announce: Announce, bytes: &std::sync::Arc<[u8]>) -> HeardAnnounce {
-        if let Some(known) = self.announced_at(announce.step) {
-            if known.announce.manifest != announce.manifest {
-                return HeardAnnounce::Contradicts(known.bytes.clone());
-            }
+        if self.announced_at(announce.step).is_some() {
             return HeardAnnounce::Old;
         }
         let oldest = self.announced.first().map(|a| a.announce.step);
@@ -139,6 +146,24 @@ impl Entry {
         let is_linked = self.last_manifest.is_none_or(|(_, previous)| previous == parent);
         self.linked_manifests = if is_linked { self.linked_manifests.saturating_add(1) } else { 1 };
         self.last_manifest = Some((step, hash));
+    }
+
+    /// Notes that it answered a question.
+    pub fn answered(&mut self) {
+        self.withheld = 0;
+    }
+
+    /// Counts an offence. A question left unanswered costs twice as much as the one before it: a lossy link answers now
+    /// and then, somebody who withholds does not, and every wait for it costs a deadline.
+    fn offend(&mut self, offence: Offence, now: Time) {
+        let times = if offence == Offence::Withheld {
+            self.withheld = (self.withheld + 1).min(WITHHELD_MAX);
+            1 << (self.withheld - 1)
+        } else {
+            1
+        };
+        self.score.offend(offence, times, now);
+        *self.offences.entry(offence).or_default() += 1;
     }
 
     /// Whether it may be dialled now; if so, the next dial waits longer.
@@ -189,6 +214,16 @@ impl Table {
         self.entries.get_mut(peer)
     }
 
+    /// Number of known peers.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether nobody is known.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// Every entry, by key.
     pub fn iter(&self) -> impl Iterator<Item = (&PeerId, &Entry)> {
         self.entries.iter()
@@ -212,8 +247,31 @@ impl Table {
     /// Counts an offence.
     pub fn offend(&mut self, peer: &PeerId, offence: Offence, now: Time) {
         if let Some(entry) = self.entries.get_mut(peer) {
-            entry.score.offend(offence, now);
-            *entry.offences.entry(offence).or_default() += 1;
+            entry.offend(offence, now);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_never_answers_is_soon_not_asked_and_whoever_answers_now_and_then_is() {
+        let (silent, lossy) = (PeerId([1; 32]), PeerId([2; 32]));
+        let mut table = Table::default();
+        for peer in [silent, lossy] {
+            table.entry(peer, Time(0));
+        }
+        let mut now = Time(0);
+        for _ in 0..5 {
+            now = now + Span::seconds(5);
+            for peer in [silent, lossy] {
+                table.offend(&peer, Offence::Withheld, now);
+            }
+            table.known_mut(&lossy).expect("it is known").answered();
+        }
+        assert!(!table.entry(silent, now).score.is_eligible(now));
+        assert!(table.entry(lossy, now).score.is_eligible(now));
     }
 }

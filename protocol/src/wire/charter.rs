@@ -3,6 +3,9 @@
 //! It says everything that must agree between nodes and nothing that may differ. People write it as TOML; its
 //! canonical encoding is signed by its founders, and the hash of the first version names the run.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use bincode::de::Decoder;
 use bincode::de::read::Reader as _;
 use bincode::enc::Encoder;
@@ -307,29 +310,26 @@ pub enum CharterError {
     NotASuccessor(String),
 }
 
-/// A charter whose fields and signatures were checked.
+/// A charter whose fields and signatures were checked. Copies share one body: thousands of members cost once.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SignedCharter {
+    held: Arc<Held>,
+}
+
+#[derive(Debug, PartialEq)]
+struct Held {
     charter: Charter,
     run: RunId,
     hash: Hash,
     sealed: CoSigned,
+    /// Place of every listed member, by key.
+    places: BTreeMap<PeerId, usize>,
 }
 
 impl Charter {
     /// The run this charter belongs to.
     pub fn run_id(&self) -> RunId {
         self.run.unwrap_or_else(|| RunId(content_hash(&encode(self))))
-    }
-
-    /// Whether the organization behind a listed member; `None` for keys that are not listed.
-    pub fn listed(&self, peer: &PeerId) -> Option<&str> {
-        match &self.admission {
-            Admission::Closed(members) => {
-                members.iter().find(|m| m.peer == *peer).map(|m| m.organization.as_str())
-            }
-            Admission::Invite => None,
-        }
     }
 
     /// Length of the vector that is published, pulled and mixed: the parameters, or the probabilities of the probe set
@@ -581,56 +581,78 @@ impl SignedCharter {
             return Err(CharterError::Signatures { expected: charter.threshold, found: signers });
         }
         let hash = content_hash(&sealed.body);
-        Ok(Self { run: charter.run_id(), charter, hash, sealed })
+        let places = match &charter.admission {
+            Admission::Closed(members) => members.iter().enumerate().map(|(i, m)| (m.peer, i)).collect(),
+            Admission::Invite => BTreeMap::new(),
+        };
+        Ok(Self { held: Arc::new(Held { run: charter.run_id(), charter, hash, sealed, places }) })
     }
 
     /// Checks that this charter may replace `current`: same run, newer, signed by the threshold of the *old* founders.
     pub fn succeeds(&self, current: &Self) -> Result<(), CharterError> {
         let refuse = |why: String| Err(CharterError::NotASuccessor(why));
-        if self.run != current.run {
-            return refuse(format!("expected run {}, found {}", current.run.short(), self.run.short()));
-        }
-        if self.charter.version <= current.charter.version {
+        if self.held.run != current.held.run {
             return refuse(format!(
-                "expected a version after {}, found {}: a rollback is refused",
-                current.charter.version, self.charter.version
+                "expected run {}, found {}",
+                current.held.run.short(),
+                self.held.run.short()
             ));
         }
-        let signers = self.sealed.valid_signers(Domain::Charter, &current.charter.founders).len() as u32;
-        if signers < current.charter.threshold {
-            return Err(CharterError::Signatures { expected: current.charter.threshold, found: signers });
+        if self.held.charter.version <= current.held.charter.version {
+            return refuse(format!(
+                "expected a version after {}, found {}: a rollback is refused",
+                current.held.charter.version, self.held.charter.version
+            ));
         }
-        if self.charter.model.layout != current.charter.model.layout {
+        let signers =
+            self.held.sealed.valid_signers(Domain::Charter, &current.held.charter.founders).len() as u32;
+        if signers < current.held.charter.threshold {
+            return Err(CharterError::Signatures {
+                expected: current.held.charter.threshold,
+                found: signers,
+            });
+        }
+        if self.held.charter.model.layout != current.held.charter.model.layout {
             return refuse("the parameter layout may not change within a run".to_owned());
         }
-        if self.charter.codistillation != current.charter.codistillation {
+        if self.held.charter.codistillation != current.held.charter.codistillation {
             return refuse("the terms of codistillation may not change within a run".to_owned());
         }
         Ok(())
     }
 
+    /// The organization behind a listed member; `None` for keys that are not listed.
+    pub fn listed(&self, peer: &PeerId) -> Option<&str> {
+        match &self.held.charter.admission {
+            Admission::Closed(members) => {
+                self.held.places.get(peer).map(|&place| members[place].organization.as_str())
+            }
+            Admission::Invite => None,
+        }
+    }
+
     /// The checked charter.
     pub fn charter(&self) -> &Charter {
-        &self.charter
+        &self.held.charter
     }
 
     /// The run it belongs to.
     pub fn run(&self) -> RunId {
-        self.run
+        self.held.run
     }
 
     /// The hash of this version.
     pub fn hash(&self) -> Hash {
-        self.hash
+        self.held.hash
     }
 
     /// The bytes that travel and are kept.
     pub fn to_bytes(&self) -> Vec<u8> {
-        encode(&self.sealed)
+        encode(&self.held.sealed)
     }
 
     /// Founders whose signature holds.
     pub fn signers(&self) -> Vec<PeerId> {
-        self.sealed.valid_signers(Domain::Charter, &self.charter.founders).into_iter().collect()
+        self.held.sealed.valid_signers(Domain::Charter, &self.held.charter.founders).into_iter().collect()
     }
 }

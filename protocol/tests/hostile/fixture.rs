@@ -181,7 +181,7 @@ pub(crate) fn invited() -> SignedCharter {
 /// Opens gossip in the closed run; members by the charter's list, everybody else unknown.
 pub(crate) fn hear(bytes: &[u8]) -> Result<(), Offence> {
     let run = run();
-    let listed = |peer: &_| match run.charter().listed(peer) {
+    let listed = |peer: &_| match run.listed(peer) {
         Some(_) => Standing::Member,
         None => Standing::Unknown,
     };

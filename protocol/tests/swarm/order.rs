@@ -1,0 +1,96 @@
+//! Agreement on the optimum, and histories that repeat.
+
+use protocol::sim::scenario::{LearnerKind, Scenario, Signatures};
+use protocol::sim::world::World;
+use protocol::wire::choice::Codec;
+
+use crate::setting::{holds, quadratic};
+
+#[test]
+fn five_peers_agree_on_the_mean_of_what_they_learned() {
+    let outcome = holds(&quadratic(5), 1);
+    assert!(outcome.score_worst > 0.95, "{}", outcome.score_worst);
+    assert!(outcome.consensus_distance_relative < 0.001, "{}", outcome.consensus_distance_relative);
+    assert!(outcome.contraction.is_some_and(|c| c < 0.5), "{:?}", outcome.contraction);
+}
+
+#[test]
+fn peers_with_unlike_data_reach_the_optimum_of_all_data() {
+    let mut scenario = Scenario { peers: 8, ..Scenario::default() };
+    scenario.learner.kind = LearnerKind::Softmax;
+    scenario.learner.alpha = 0.2;
+    scenario.run.outer_steps = 60;
+    let together = holds(&scenario, 3);
+    let problem = protocol::sim::learner::problem::Problem::new(
+        &scenario.learner,
+        8,
+        8,
+        &protocol::rng::Seed::from_u64(3).fork("problem"),
+    );
+    let best = problem.score(&problem.optimum().expect("softmax regression is convex"));
+    assert!(together.score_mean > best.0 - 0.05, "{} {best:?}", together.score_mean);
+}
+
+#[test]
+fn one_seed_gives_one_history_to_the_last_bit() {
+    let mut scenario = quadratic(6);
+    scenario.network.loss = 0.05;
+    scenario.network.duplicate = 0.1;
+    let (a, b) = (holds(&scenario, 4), holds(&scenario, 4));
+    assert_eq!(a, b);
+    assert_ne!(a.trace, holds(&scenario, 5).trace);
+}
+
+#[test]
+fn names_of_peers_change_nothing() {
+    // All mix with all, exactly; nothing is drawn and all arrives at one pace, so only the order of sums may differ.
+    let mut scenario = quadratic(7);
+    scenario.run.pulls = 6;
+    scenario.run.codec = Codec::F32;
+    scenario.run.settle_codec = Codec::F32;
+    scenario.network.latency_ms = [20, 20];
+    scenario.compute.spread = 1.0;
+    let outcome = |labels: &[u32]| {
+        let world = World::labelled(scenario.clone(), 9, labels).expect("the scenario holds");
+        world.run()
+    };
+    let (named, renamed) = (outcome(&[0, 1, 2, 3, 4, 5, 6]), outcome(&[0, 16, 5, 44, 3, 2, 1]));
+    assert!(named.violations.is_empty() && renamed.violations.is_empty());
+    assert!(
+        (named.score_mean - renamed.score_mean).abs() < 1e-4,
+        "{} {}",
+        named.score_mean,
+        renamed.score_mean
+    );
+    assert!((named.loss_mean - renamed.loss_mean).abs() < 1e-5, "{} {}", named.loss_mean, renamed.loss_mean);
+}
+
+#[test]
+fn assumed_signatures_change_what_is_signed_and_nothing_that_is_learned() {
+    let mut scenario = quadratic(6);
+    let verified = holds(&scenario, 2);
+    scenario.signatures = Signatures::Assumed;
+    let assumed = holds(&scenario, 2);
+    assert_eq!(verified.score_mean, assumed.score_mean);
+    assert_eq!(verified.trace, assumed.trace);
+}
+
+#[test]
+fn a_synchronous_run_mixes_exactly_the_same_step_of_everybody() {
+    let mut scenario = quadratic(5);
+    scenario.run.synchronous = true;
+    scenario.run.patience_ms = 60_000;
+    let outcome = holds(&scenario, 8);
+    assert_eq!((outcome.staleness_mean, outcome.staleness_p95), (0.0, 0));
+}
+
+#[test]
+fn sparse_links_are_enough_for_many_to_agree() {
+    let mut scenario = quadratic(60);
+    scenario.network.links = 12;
+    scenario.network.fanout = 0;
+    scenario.run.settle_steps = 12;
+    scenario.signatures = Signatures::Assumed;
+    let outcome = holds(&scenario, 1);
+    assert!(outcome.score_worst > 0.9, "{}", outcome.score_worst);
+}

@@ -1,0 +1,4 @@
+//! The virtual swarm at sizes that fit a test, and hostile bytes kept from fuzzing.
+
+mod corpus;
+mod scenarios;
