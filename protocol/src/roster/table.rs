@@ -12,7 +12,7 @@ use crate::wire::choice::Stage;
 use crate::wire::offence::Offence;
 
 /// Unanswered questions in a row after which each costs no more than the one before.
-const WITHHELD_MAX: u32 = 6;
+const WITHHELD_MAX: u32 = 7;
 
 /// What is known of one peer.
 #[derive(Clone, Debug)]
@@ -153,12 +153,12 @@ impl Entry {
         self.withheld = 0;
     }
 
-    /// Counts an offence. A question left unanswered costs twice as much as the one before it: a lossy link answers now
-    /// and then, somebody who withholds does not, and every wait for it costs a deadline.
+    /// Counts an offence. From the third in a row on, a question left unanswered costs twice as much as the one before it:
+    /// a lossy link answers now and then, somebody who withholds does not, and every wait for it costs a deadline.
     fn offend(&mut self, offence: Offence, now: Time) {
         let times = if offence == Offence::Withheld {
             self.withheld = (self.withheld + 1).min(WITHHELD_MAX);
-            1 << (self.withheld - 1)
+            1 << self.withheld.saturating_sub(2)
         } else {
             1
         };
@@ -264,7 +264,7 @@ mod tests {
             table.entry(peer, Time(0));
         }
         let mut now = Time(0);
-        for _ in 0..5 {
+        for _ in 0..7 {
             now = now + Span::seconds(5);
             for peer in [silent, lossy] {
                 table.offend(&peer, Offence::Withheld, now);

@@ -1,9 +1,14 @@
 //! Lies about parameters: what a liar that sees everything says it has.
 
+use std::sync::Arc;
+
+use crate::crypto::hash::content_hash;
+use crate::peer::input::Update;
 use crate::rng::Rng;
 use crate::shard::distance::norm;
 use crate::sim::attack::Attack;
 use crate::sim::learner::number::normal;
+use crate::wire::choice::Codec;
 
 /// Largest magnitude of a lie: what every codec holds.
 const LARGEST: f32 = 60_000.0;
@@ -58,6 +63,21 @@ pub(super) fn forged(
         | Attack::Replay
         | Attack::SlowLoris => return None,
     })
+}
+
+/// Puts values that are no numbers where the codec lets them be written.
+pub(super) fn poison(update: &mut Update, shards: &mut [Arc<[u8]>], codec: Codec) {
+    let bad: &[u8] = match codec {
+        Codec::F32 => &f32::NAN.to_le_bytes(),
+        // The first bytes of a block are its scale; infinity in half precision, which is no bfloat16 either.
+        _ => &[0x80, 0x7f],
+    };
+    for ((hash, _), shard) in update.shards.iter_mut().zip(shards) {
+        let mut bytes = shard.to_vec();
+        bytes[..bad.len()].copy_from_slice(bad);
+        *hash = content_hash(&bytes);
+        *shard = bytes.into();
+    }
 }
 
 impl Honest<'_> {

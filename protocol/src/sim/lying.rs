@@ -60,21 +60,6 @@ impl World {
         said
     }
 
-    /// Puts values that are no numbers where the codec lets them be written.
-    pub(super) fn poison(&self, made: &mut Made, codec: Codec) {
-        let bad: &[u8] = match codec {
-            Codec::F32 => &f32::NAN.to_le_bytes(),
-            // The first bytes of a block are its scale; infinity in half precision, which is no bfloat16 either.
-            _ => &[0x80, 0x7f],
-        };
-        for ((hash, _), shard) in made.update.shards.iter_mut().zip(&mut made.shards) {
-            let mut bytes = shard.to_vec();
-            bytes[..bad.len()].copy_from_slice(bad);
-            *hash = content_hash(&bytes);
-            *shard = bytes.into();
-        }
-    }
-
     /// Whether a node tells different peers different things about one step.
     pub(super) fn splits_audience(&self, i: u32) -> bool {
         self.nodes[i as usize].mischief.second.is_some()

@@ -9,6 +9,7 @@ use crate::peer::input::{Evaluated, Input, Mixed, Trained, Update};
 use crate::peer::output::{MixHow, MixOrder, TrainOrder};
 use crate::peer::update::{EncodeScratch, ShardMix, ShardState, encode_shard, mix_shard};
 use crate::sim::attack::Attack;
+use crate::sim::forgery::poison;
 use crate::sim::learner::problem::Lesson;
 use crate::sim::world::World;
 use crate::time::Span;
@@ -43,7 +44,7 @@ impl World {
         let said = said.as_deref().unwrap_or(&self.nodes[i as usize].working);
         let mut made = self.encode(i, order.step, said, order.plan.codec, 0);
         if attack == Some(Attack::NotFinite) {
-            self.poison(&mut made, order.plan.codec);
+            poison(&mut made.update, &mut made.shards, order.plan.codec);
         }
         let node = &mut self.nodes[i as usize];
         let addresses = made.update.shards.iter().map(|(hash, _)| *hash);

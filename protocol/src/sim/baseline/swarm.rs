@@ -376,9 +376,9 @@ impl Baseline {
         let (mut bytes, mut out) = (Vec::new(), vec![0.0; delta.len()]);
         let codec = self.codec(step);
         // A lie that is no number cannot be written; the baselines have no gate, so the peer is left with what it had.
-        if codec.encode(&delta, &noise, &mut bytes).and_then(|_| Ok(codec.decode(&bytes, &mut out).is_ok()))
-            != Ok(true)
-        {
+        let is_coded =
+            codec.encode(&delta, &noise, &mut bytes).is_ok() && codec.decode(&bytes, &mut out).is_ok();
+        if !is_coded {
             return parameters.into();
         }
         out.iter_mut().zip(genesis.iter()).for_each(|(x, g)| *x += g);
@@ -440,7 +440,7 @@ impl Baseline {
         let working = std::mem::take(&mut node.working);
         match run.algorithm {
             Algorithm::Pair => {
-                as_pair(&working, came.first(), &mut node.agreed, &mut node.velocity, is_settling)
+                as_pair(&working, came.first(), &mut node.agreed, &mut node.velocity, is_settling);
             }
             Algorithm::Alone => node.agreed.copy_from_slice(&working),
             _ => {
