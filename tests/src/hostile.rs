@@ -64,7 +64,7 @@ pub fn gossip(bytes: &[u8]) {
         });
         if let Ok(message) = opened {
             assert_eq!(message.bytes().as_ref(), bytes, "what is relayed is what was heard");
-            assert_eq!(run().listed(&message.signer()).is_some(), true, "only members are heard");
+            assert!(run().listed(&message.signer()).is_some(), "only members are heard");
         }
     }
     let _ = decode_control::<News>(bytes);
