@@ -2,6 +2,7 @@
 //!
 //! The swarm itself is `protocol::sim`; here are files, threads, clocks on the wall, tables and pictures.
 
+pub mod figures;
 pub mod file;
 pub mod page;
 pub mod plot;

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use protocol::sim::scenario::Scenario;
 
+use crate::sim::figures::figures;
 use crate::sim::plot::pictures;
-use crate::sim::report::figures;
 use crate::sim::run::Run;
 use crate::telemetry::escape;
 

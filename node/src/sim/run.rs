@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use protocol::sim::bounds::ScenarioError;
-use protocol::sim::check::Violation;
+use protocol::sim::findings::Violation;
 use protocol::sim::outcome::Outcome;
 use protocol::sim::scenario::Scenario;
 use protocol::sim::start::simulate;

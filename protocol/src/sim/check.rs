@@ -5,12 +5,10 @@
 //! for one step, I7 collections stay within their caps, I8 the swarm agrees at the end, I9 everybody advances. Besides:
 //! weights sum to one, no honest key is shut out, every equivocation is proven in time.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use serde::Serialize;
+use std::collections::BTreeSet;
 
 use crate::crypto::hash::content_hash;
-use crate::id::{Hash, OuterStep, PeerId};
+use crate::id::PeerId;
 use crate::ledger::chain::Head;
 use crate::ledger::record::Record;
 use crate::limits::{HELLO_EVERY, ROSTER_MAX, VERSIONS_SERVED};
@@ -18,6 +16,7 @@ use crate::peer::event::Event;
 use crate::peer::output::{MixHow, MixOrder};
 use crate::peer::update::ShardMix;
 use crate::shard::distance::norm;
+use crate::sim::findings::{Equivocation, Violation};
 use crate::sim::queue::{Happening, NOBODY};
 use crate::sim::world::World;
 use crate::time::{Span, Time};
@@ -27,85 +26,6 @@ use crate::wire::announce::Announce;
 const SUM_ERROR: f64 = 1e-4;
 /// Longest time an honest peer may be shunned for its behaviour.
 const SHUNNED_MAX: Span = Span::seconds(900);
-
-/// Something that must not happen.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Violation {
-    /// The invariant.
-    pub invariant: &'static str,
-    /// When, in virtual seconds.
-    pub at_s: f64,
-    /// At which peer; `None` for the swarm.
-    pub peer: Option<u32>,
-    /// What was seen.
-    pub what: String,
-}
-
-/// What the checkers remember.
-pub(super) struct Checks {
-    pub(super) violations: Vec<Violation>,
-    /// Manifests each honest key announced, by step; over restarts.
-    signed: Vec<BTreeMap<OuterStep, Hash>>,
-    /// The last mix of each node, until it is found in the ledger.
-    mixes: Vec<Option<(OuterStep, Vec<PeerId>)>>,
-    /// When each process began; `None` while it is down.
-    began: Vec<Option<Time>>,
-    /// Where everybody was when faults were over.
-    marked: Vec<Option<OuterStep>>,
-    equivocations: Vec<Equivocation>,
-    /// The equivocation behind a gossip number, and which side of it.
-    sides: BTreeMap<u64, (u32, usize)>,
-    /// Since when an honest node has shunned another.
-    shunned: BTreeMap<(u32, u32), Time>,
-    /// Liars that were shut out with proof.
-    pub(super) proven: BTreeSet<u32>,
-    pub(super) honest_bans: u32,
-    /// When the last proof has to be there.
-    pub(super) awaited: Time,
-}
-
-struct Equivocation {
-    liar: u32,
-    heard: [Option<Time>; 2],
-}
-
-impl Checks {
-    pub(super) fn new(peers: usize) -> Self {
-        Self {
-            violations: Vec::new(),
-            signed: vec![BTreeMap::new(); peers],
-            mixes: vec![None; peers],
-            began: vec![None; peers],
-            marked: vec![None; peers],
-            equivocations: Vec::new(),
-            sides: BTreeMap::new(),
-            shunned: BTreeMap::new(),
-            proven: BTreeSet::new(),
-            honest_bans: 0,
-            awaited: Time(0),
-        }
-    }
-
-    /// Whether nothing was violated so far.
-    pub(super) fn holds(&self) -> bool {
-        self.violations.is_empty()
-    }
-
-    pub(super) fn begins(&mut self, i: u32, now: Time) {
-        self.began[i as usize] = Some(now);
-    }
-
-    pub(super) fn ends(&mut self, i: u32) {
-        self.began[i as usize] = None;
-        self.mixes[i as usize] = None;
-    }
-
-    /// Liars whose two stories both reached honest nodes.
-    pub(super) fn made(&self) -> usize {
-        let complete = self.equivocations.iter().filter(|e| e.heard.iter().all(Option::is_some));
-        complete.map(|e| e.liar).collect::<BTreeSet<u32>>().len()
-    }
-}
 
 impl World {
     pub(super) fn violated(&mut self, invariant: &'static str, peer: Option<u32>, what: String) {
