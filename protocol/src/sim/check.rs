@@ -19,7 +19,7 @@ use crate::shard::distance::norm;
 use crate::sim::findings::{Equivocation, Violation};
 use crate::sim::queue::{Happening, NOBODY};
 use crate::sim::world::World;
-use crate::time::{Span, Time};
+use crate::time::Span;
 use crate::wire::announce::Announce;
 
 /// Rounding allowed in a sum of weights.
