@@ -36,7 +36,11 @@ pub fn save(dir: &Path, scenario: &Scenario, run: &Run, replay: &str) -> io::Res
 
 /// One JSON object a row.
 fn json_lines(rows: &[Row]) -> String {
-    rows.iter().map(|row| format!("{}\n", json!(row))).collect()
+    let mut lines = String::new();
+    for row in rows {
+        let _ = writeln!(lines, "{}", json!(row));
+    }
+    lines
 }
 
 fn comma_separated(rows: &[Row]) -> String {
