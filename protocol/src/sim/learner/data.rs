@@ -111,7 +111,9 @@ mod tests {
         let largest = |alpha: f64| {
             let split = classes.split(alpha, 30, 100, &Seed::from_u64(2));
             let of_peer = |samples: &Arc<Samples>| {
-                (0..CLASSES as u8).map(|c| samples.labels.iter().filter(|l| **l == c).count()).max().unwrap()
+                let mut counts = [0usize; CLASSES];
+                samples.labels.iter().for_each(|label| counts[usize::from(*label)] += 1);
+                counts.into_iter().max().unwrap()
             };
             split.iter().map(of_peer).sum::<usize>() as f64 / 30.0
         };

@@ -167,7 +167,7 @@ mod tests {
             network.step(&mut moved, &batch, rate, &mut Scratch::default());
             for place in [0, 33, 200, parameters.len() - 1] {
                 let slope = (parameters[place] - moved[place]) / rate;
-                let mut loss_at = |shift: f32| {
+                let loss_at = |shift: f32| {
                     let mut shifted = parameters.clone();
                     shifted[place] += shift;
                     network.score(&shifted, &samples).1
