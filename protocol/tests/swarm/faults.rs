@@ -6,7 +6,7 @@ use crate::setting::{holds, quadratic, run};
 
 #[test]
 fn lost_doubled_and_reordered_messages_slow_the_swarm_but_do_not_stop_it() {
-    for seed in 0..5 {
+    for seed in 0..3 {
         let mut scenario = quadratic(5);
         scenario.network.loss = 0.2;
         scenario.network.duplicate = 0.2;
@@ -19,7 +19,7 @@ fn lost_doubled_and_reordered_messages_slow_the_swarm_but_do_not_stop_it() {
 #[test]
 fn a_crash_at_any_moment_never_makes_a_node_sign_one_step_twice() {
     // The checkers of the world see it at every announcement, over all lives of a key.
-    for seed in 0..25 {
+    for seed in 0..12 {
         let mut scenario = quadratic(4);
         scenario.faults = vec![
             Fault::Crash { at: 0.0, until: 0.9, rate: 0.4, down_s: [0.01, 3.0] },
@@ -62,7 +62,7 @@ fn peers_that_hear_nobody_train_alone_to_the_end() {
 
 #[test]
 fn frozen_machines_wrong_clocks_and_full_disks_are_survived() {
-    for seed in 0..5 {
+    for seed in 0..3 {
         let mut scenario = quadratic(8);
         scenario.run.outer_steps = 24;
         scenario.faults = vec![
@@ -77,7 +77,7 @@ fn frozen_machines_wrong_clocks_and_full_disks_are_survived() {
 
 #[test]
 fn clogged_links_and_changed_bytes_shut_nobody_out() {
-    for seed in 0..5 {
+    for seed in 0..3 {
         let mut scenario = quadratic(8);
         scenario.run.outer_steps = 24;
         scenario.network.corrupt = 0.05;
