@@ -32,6 +32,7 @@ const MODEL: Floors = &[
 ];
 const NODE: Floors = &[
     &["telemetry"],
+    &["control"],
     &["net", "store", "trainer", "http"],
     &["runtime", "config"],
     &["recipe", "distill", "fuse"],

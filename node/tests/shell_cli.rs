@@ -237,7 +237,10 @@ fn made_data_is_the_same_for_a_seed_is_shared_without_loss_and_passes_its_own_ch
     let root = tempfile::tempdir().unwrap();
     let path = |name: &str| root.path().join(name).display().to_string();
     let make = |recipe: &str, out: &str, seed: &str| {
-        ok(&["data", "make", recipe, "--out", out, "--seed", seed, "--train", "300", "--test", "60"])
+        ok(&[
+            "data", "make", recipe, "--out", out, "--seed", seed, "--train", "300", "--dev", "40", "--test",
+            "60",
+        ])
     };
     for recipe in ["newswire", "requests", "reviews"] {
         let (first, again, other) =
@@ -247,7 +250,8 @@ fn made_data_is_the_same_for_a_seed_is_shared_without_loss_and_passes_its_own_ch
         assert_ne!(make(recipe, &other, "8")["files"][0]["hash"], made["files"][0]["hash"]);
         let checked = ok(&["data", "check", &first]);
         assert_eq!(checked["reports"][0]["good"], 300, "{checked}");
-        assert_eq!(checked["reports"][1]["good"], 60, "{checked}");
+        assert_eq!(checked["reports"][1]["good"], 40, "{checked}");
+        assert_eq!(checked["reports"][2]["good"], 60, "{checked}");
         fails(&["data", "make", recipe, "--out", &first], ExitCode::Refused);
     }
     let shared = path("shared");
@@ -260,7 +264,8 @@ fn made_data_is_the_same_for_a_seed_is_shared_without_loss_and_passes_its_own_ch
         .filter(|f| f["file"].as_str().unwrap().ends_with("train.conll"));
     let samples: Vec<u64> = train.map(|f| f["samples"].as_u64().unwrap()).collect();
     assert_eq!((samples.len(), samples.iter().sum::<u64>()), (5, 300), "{made}");
-    ok(&["data", "check", &format!("{shared}/node-3")]);
+    let checked = ok(&["data", "check", &format!("{shared}/node-3")]);
+    assert_eq!(checked["reports"].as_array().map(Vec::len), Some(2), "train and dev: {checked}");
     fails(&["data", "make", "abacus", "--out", &path("x")], ExitCode::Usage);
     fails(&["data", "make", "ner", "--out", &path("y"), "--nodes", "0"], ExitCode::Usage);
 }

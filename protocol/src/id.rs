@@ -43,15 +43,15 @@ pub struct OuterStep(pub u32);
 pub struct ShardIndex(pub u32);
 
 /// A local number of a question this peer asked; never travels.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct AskId(pub u64);
 
 /// A local number of a question somebody asked this peer; never travels.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct InboundId(pub u64);
 
 /// A local number of a gossip message waiting for a verdict; never travels.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct GossipId(pub u64);
 
 /// A text that is not 64 hexadecimal digits.

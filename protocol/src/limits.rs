@@ -20,12 +20,16 @@ pub const TEXT_BYTES_MAX: usize = 16 << 10;
 pub const ADDRESSES_MAX: usize = 16;
 /// Bytes of one address: the longest sensible multiaddress is far below.
 pub const ADDRESS_BYTES_MAX: usize = 256;
-/// Keys in a revocation list: as many as a closed charter can have members.
-pub const REVOKED_MAX: usize = MEMBERS_MAX;
+/// Keys in a revocation list: it travels by gossip, signed by up to all founders.
+pub const REVOKED_MAX: usize = 256;
 /// Bytes of a gossip message: announcements are a few hundred; proofs carry two of them.
 pub const GOSSIP_BYTES_MAX: usize = 16 << 10;
 /// Bytes of a request on the bulk plane: a hash and a list of shard indices.
 pub const REQUEST_BYTES_MAX: usize = 4 << 10;
+/// Bytes of a piece of a file beside the charter: a tokenizer takes one or a few.
+pub const FILE_PIECE_BYTES: usize = 1 << 20;
+/// Invitations being redeemed at a time: each waits for one write to the disk.
+pub const REDEEMING_MAX: usize = 64;
 /// Shards of one update: 64 GiB of parameters at 1 MiB a shard would still fit the manifest cap.
 pub const SHARDS_MAX: usize = 65_536;
 /// Least shards of an update: small models too are drawn shard by shard.
@@ -51,11 +55,18 @@ pub const PROOFS_KEPT_MAX: usize = 32;
 pub const PULLS_MAX: usize = 64;
 /// An outer step so far ahead of ours that only a broken or lying peer can be there.
 pub const STEPS_AHEAD_MAX: u32 = 1_000_000;
-/// Signed messages one peer may have us check in a second, averaged over [`GOSSIP_BURST`]: an outer step of the
-/// smallest models takes 30 ms, and a check far below one.
+/// Signature checks one signer may cause in a second, averaged over [`GOSSIP_BURST`]: an outer step of the smallest
+/// models takes 30 ms, and a check far below one. Only messages whose signature held count, so nobody spends another's.
 pub const GOSSIP_PER_SECOND: u32 = 32;
-/// Signed messages one peer may send at once.
+/// Signature checks one signer may cause at once.
 pub const GOSSIP_BURST: u32 = 256;
+/// Signature checks in a second that may fail on one link: an honest peer passes on only what it has checked itself.
+pub const FORGED_PER_SECOND: u32 = 4;
+/// Signature checks at once that may fail on one link, besides those of one certificate; a fresh key pays for them with
+/// a handshake that costs both ends about as much.
+pub const FORGED_BURST: u32 = 32;
+/// Links whose failed checks are remembered after they are gone: far above the links one node can hold at a time.
+pub const LINKS_REMEMBERED_MAX: usize = 2_048;
 /// Bulk bytes one peer may ask of us in a second: eight 100 Mbit/s links' worth.
 pub const SERVE_BYTES_PER_SECOND: u64 = 100_000_000;
 /// Bulk bytes one peer may ask of us at once: three whole updates of 100 M parameters at int8.
@@ -119,6 +130,10 @@ const _: () = assert!(
 );
 const _: () = assert!(MEMBERS_MAX <= ROSTER_MAX, "every member of a closed charter can be known");
 const _: () = assert!(GOSSIP_BYTES_MAX <= crate::codec::CONTROL_BYTES_MAX, "gossip is control");
+const _: () = assert!(
+    REVOKED_MAX * 32 + FOUNDERS_MAX * 96 + 1_024 <= GOSSIP_BYTES_MAX,
+    "the largest revocation list fits a gossip message"
+);
 const _: () =
     assert!(ADDRESSES_MAX * (ADDRESS_BYTES_MAX + 4) + 4096 <= GOSSIP_BYTES_MAX, "the largest hello fits");
 const _: () =

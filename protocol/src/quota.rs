@@ -19,17 +19,44 @@ impl Bucket {
 
     /// Takes `amount` tokens; takes none and answers false when there are too few.
     pub fn take(&mut self, amount: u64, now: Time) -> bool {
+        self.refill(now);
+        if amount > self.level {
+            return false;
+        }
+        self.level -= amount;
+        true
+    }
+
+    /// Takes `amount` tokens, or all there are.
+    pub fn drain(&mut self, amount: u64, now: Time) {
+        self.refill(now);
+        self.level = self.level.saturating_sub(amount);
+    }
+
+    /// Puts tokens back that were taken for nothing.
+    pub fn give_back(&mut self, amount: u64) {
+        self.level = self.burst.min(self.level.saturating_add(amount));
+    }
+
+    /// Whether no token is left.
+    pub fn is_empty(&mut self, now: Time) -> bool {
+        self.refill(now);
+        self.level == 0
+    }
+
+    /// Whether nothing is missing: a new bucket would be the same.
+    pub fn is_full(&mut self, now: Time) -> bool {
+        self.refill(now);
+        self.level == self.burst
+    }
+
+    fn refill(&mut self, now: Time) {
         let passed = now.since(self.filled);
         let gained = u128::from(self.per_second) * u128::from(passed.0) / 1_000_000;
         if gained > 0 {
             self.level = self.burst.min(self.level.saturating_add(u64::try_from(gained).unwrap_or(u64::MAX)));
             self.filled = now;
         }
-        if amount > self.level {
-            return false;
-        }
-        self.level -= amount;
-        true
     }
 
     /// How long until `amount` tokens are there; an amount above the burst is answered as the burst.

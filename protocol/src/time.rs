@@ -6,11 +6,11 @@ use std::fmt;
 use std::ops::Add;
 
 /// A moment, microseconds since a start the driver chose; only differences have a meaning.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, bincode::Encode, bincode::Decode)]
 pub struct Time(pub u64);
 
 /// A length of time in microseconds.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, bincode::Encode, bincode::Decode)]
 pub struct Span(pub u64);
 
 /// A date, seconds since 1970-01-01 UTC; used for expiry only, never for the order of events.

@@ -68,6 +68,11 @@ fn what_a_running_node_tells(net: &Network) {
         .collect();
     linked.sort_unstable();
     assert_eq!(linked, ["ada", "chidi"], "{peers}");
+    for peer in peers.as_array().unwrap() {
+        let is_counted = |field: &str| peer[field].as_f64() > Some(0.0);
+        assert!(["bytes_pulled", "bytes_served", "behaviour"].into_iter().all(is_counted), "{peer}");
+        assert!(peer["address"].as_str().is_some_and(|a| a.starts_with("/ip4/127.0.0.1/")), "{peer}");
+    }
     let text = run(&["peers", "--dir", dir]);
     assert!(text.code == Some(0) && text.stdout.contains("2 known, 2 linked"), "{text:?}");
 }
@@ -119,6 +124,52 @@ fn a_node_that_starts_late_takes_over_the_others_state_and_keeps_up() {
         "the others were at {others}, the late node at {third}"
     );
     everybody_ends_with_one_model(&mut net);
+}
+
+/// What counts is the score: every node is measured on the same sentences after every outer step.
+#[test]
+fn a_late_sixth_node_reaches_the_median_score_within_three_outer_steps() {
+    let mut net = Network::found(
+        6,
+        &[("outer_steps", 120), ("inner_steps", 6), ("staleness_max", 4), ("evaluate_every", 1)],
+    );
+    for node in 0..6 {
+        std::fs::copy(&net.test, net.data(node).join("dev.conll")).unwrap();
+    }
+    net.start_all(&[0, 1, 2, 3, 4]);
+    let first = net.nodes[0].address();
+    // Late enough that the others have something to give.
+    net.nodes[0]
+        .until("a score worth sharing", |node| scores(node).into_iter().find(|(_, score)| *score > 0.2));
+    net.start(5, &["--until-done", "--wait-links", "5", "--wait-seconds", "60", "--bootstrap", &first]);
+    let joined = net.nodes[5].until("the event joined", |node| node.events_of("joined").into_iter().next());
+    let own = net.nodes[5].until("its scores after three outer steps", |node| {
+        let scores = scores(node);
+        let after = scores.into_iter().filter(|(step, _)| Some(*step) > joined["step"].as_u64());
+        let three: Vec<(u64, f64)> = after.take(3).collect();
+        (three.len() == 3).then_some(three)
+    });
+    let (step, score) = own[2];
+    for node in &mut net.nodes {
+        assert_eq!(node.end().code, Some(0), "{}", node.name);
+    }
+    let mut others: Vec<f64> = net.nodes[..5]
+        .iter()
+        .map(|node| scores(node).into_iter().find(|(at, _)| *at == step).expect("every step is scored").1)
+        .collect();
+    others.sort_by(f64::total_cmp);
+    let median = others[2];
+    assert!(median > 0.15, "the others have learned something by step {step}: {others:?}");
+    // The five differ among themselves while they train; the newcomer differs no more than they do.
+    let spread = others[4] - others[0];
+    assert!(score >= median - spread.max(0.03), "{score} at step {step}, the others {others:?}");
+    net.check_records();
+}
+
+/// Outer steps and scores of a node so far.
+fn scores(node: &crate::node::Node) -> Vec<(u64, f64)> {
+    let events = node.events_of("evaluated");
+    events.iter().filter_map(|e| Some((e["step"].as_u64()?, e["score"].as_f64()?))).collect()
 }
 
 #[test]

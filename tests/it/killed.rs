@@ -42,3 +42,27 @@ fn any_node_may_be_killed_the_first_included_and_comes_back_from_its_checkpoint(
         assert_eq!(status["outer_step"], 304, "{}", path(&node.dir));
     }
 }
+
+/// With the settings `starling init` leaves: a checkpoint a minute, but the first with the first outer step.
+#[test]
+fn a_node_killed_in_its_first_minute_goes_on_from_its_first_step() {
+    let mut net = Network::found(2, &[("outer_steps", 40), ("pulls", 1)]);
+    let settings = net.nodes[1].dir.join("starling.toml");
+    let text = std::fs::read_to_string(&settings).unwrap();
+    std::fs::write(&settings, text.replace("checkpoint_interval = \"1 s\"", "checkpoint_interval = \"1 d\""))
+        .unwrap();
+    net.start_all(&[0, 1]);
+    let first = net.nodes[0].address();
+    net.nodes[1].until("a committed checkpoint and two steps", |node| {
+        (node.dir.join("state/CURRENT").exists() && node.step() >= 2).then_some(())
+    });
+    net.nodes[1].kill();
+    net.start(1, &["--until-done", "--bootstrap", &first]);
+    for node in &mut net.nodes {
+        let ended = node.end();
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+    }
+    assert!(net.nodes[1].all_log().contains("going on from the last checkpoint"));
+    net.check_records();
+    assert!((net.score(0) - net.score(1)).abs() <= 0.01);
+}

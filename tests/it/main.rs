@@ -3,10 +3,13 @@
 mod asking;
 mod bench;
 mod by_hand;
+mod kept;
 mod killed;
 mod liar;
+mod membership;
 mod network;
 mod node;
 mod program;
 mod refused;
+mod replay;
 mod testnet;

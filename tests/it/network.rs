@@ -9,7 +9,7 @@ use crate::node::{Node, path};
 use crate::program::ok;
 
 /// Names of nodes.
-const NAMES: [&str; 5] = ["ada", "bela", "chidi", "dana", "emre"];
+const NAMES: [&str; 6] = ["ada", "bela", "chidi", "dana", "emre", "farah"];
 
 /// Nodes with a charter and data; none runs yet.
 pub(crate) struct Network {

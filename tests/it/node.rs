@@ -47,6 +47,12 @@ impl Node {
         Self { name: name.to_owned(), dir, peer, prefix: Vec::new(), child: None }
     }
 
+    /// A node whose directory exists already.
+    pub(crate) fn at(root: &Path, name: &str, peer: &str) -> Self {
+        let (name, peer) = (name.to_owned(), peer.to_owned());
+        Self { dir: root.join(&name), name, peer, prefix: Vec::new(), child: None }
+    }
+
     /// Starts `starling run` with these arguments besides `--dir`.
     pub(crate) fn start(&mut self, args: &[&str]) {
         assert!(self.child.is_none(), "{} runs already", self.name);

@@ -58,6 +58,30 @@ fn a_node_that_cannot_start_says_why_and_ends_with_the_promised_code() {
     let stranger = Node::init(net.at("").as_path(), "stranger", "/ip4/127.0.0.1/tcp/0");
     refused(start(&["--dir", path(&stranger.dir)]), 5, &["not a member", "try: "]);
 
+    let settings = ada.join("starling.toml");
+    let text = fs::read_to_string(&settings).unwrap();
+    fs::write(&settings, text.replace("organization = \"ada press\"", "organization = \"somebody\""))
+        .unwrap();
+    refused(start(&[]), 5, &["somebody", "ada press", "node.organization"]);
+    fs::write(&settings, text).unwrap();
+
+    let over = net.at("over");
+    let member = format!("{}=ada press", net.nodes[0].peer);
+    ok(&[
+        "charter",
+        "new",
+        "--recipe",
+        path(&net.at("recipe.toml")),
+        "--out",
+        path(&over),
+        "--member",
+        &member,
+        "--days",
+        "0",
+    ]);
+    ok(&["charter", "sign", path(&over.join("charter.toml")), "--dir", path(&ada)]);
+    refused(start(&["--charter", path(&over)]), 5, &["date has passed", "try: ask the founders"]);
+
     let changed = net.at("changed");
     fs::create_dir(&changed).unwrap();
     for file in fs::read_dir(&net.charter).unwrap().map(Result::unwrap) {

@@ -99,6 +99,17 @@ impl Corpus {
         Ok(Self { train: trained, test: scored, labels, note: String::new() })
     }
 
+    /// Examples to validate on, apart from those to train and to score on. A graph has none: its nodes are one whole.
+    ///
+    /// # Errors
+    /// As [`Corpus::generate`].
+    pub fn dev(generator: &str, seed: &Seed, count: usize) -> Result<Option<Examples>> {
+        if generator == COMMUNITY || count == 0 {
+            return Ok(None);
+        }
+        make(generator, seed, "dev", count).map(|(examples, _)| Some(examples))
+    }
+
     /// What everybody may know of a generator's data: texts that nobody trains or scores on, labels, and for a graph the
     /// features a node may have.
     ///

@@ -27,9 +27,6 @@ use crate::telemetry::process::Usage;
 use crate::trainer::averaging::Averaging;
 use crate::trainer::learner::Learner;
 
-/// Longer than any benchmark: no checkpoint falls into one.
-const NEVER: Duration = Duration::from_secs(365 * 86_400);
-
 /// Runs the node in `dir` until standard input ends or it has said its totals.
 pub fn run(dir: &Path) -> Result<(), BenchError> {
     let work = read_work(dir)?;
@@ -51,15 +48,18 @@ pub fn run(dir: &Path) -> Result<(), BenchError> {
         identity,
         name: format!("node{}", work.index),
         charter,
-        certificate: None,
+        credential: None,
+        files: Default::default(),
         learner,
         answering: None,
         model: format!("node{}", work.index),
         net,
         start_links: (0, Duration::ZERO),
-        checkpoint_every: NEVER,
+        checkpoint_every: None,
+        status_every: Duration::from_secs(1),
         ends_when_drained: false,
         control,
+        journal: None,
     };
     let broken = |source| BenchError::Start { index: work.index, source };
     // As many threads as `starling run` gives the network.

@@ -2,13 +2,15 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use crate::cli::output::{Format, Output};
 use crate::cli::{
-    bench, charter, charter_new, config_show, data, distill, doctor, eval, fairness, fuse, influence, init,
-    key, membership, peers, predict, run, sim, status, sweep, testnet, train,
+    audit, backup, bench, charter, charter_new, config_show, data, distill, doctor, eval, fairness, fuse, health,
+    influence, init, invite, join, key, membership, model, peers, predict, replay, revoke, run, shell, sim, status,
+    steer, sweep, testnet, train,
 };
+use crate::control::order::Verb as Order;
 
 /// Equal nodes train one model together: no server, signed updates, private data stays home.
 #[derive(Debug, Parser)]
@@ -33,6 +35,12 @@ enum Verb {
     /// Makes, checks, signs or shows the cooperation agreement
     #[command(subcommand)]
     Charter(CharterVerb),
+    /// Invites an organization to a run
+    Invite(invite::Args),
+    /// Joins a run by an invitation
+    Join(join::Args),
+    /// Revokes a member
+    Revoke(revoke::Args),
     /// Looks at data, or makes some
     #[command(subcommand)]
     Data(data::Command),
@@ -42,8 +50,22 @@ enum Verb {
     Status(status::Args),
     /// Shows whom a node knows
     Peers(peers::Args),
+    /// Tells by its exit code whether a node is well
+    Health(health::Args),
+    /// Has a running node finish its outer step and wait
+    Pause(steer::Args),
+    /// Has a paused node go on
+    Resume(steer::Args),
+    /// Has a running node say farewell, save and end
+    Leave(steer::Args),
     /// Checks a node before it starts
     Doctor(doctor::Args),
+    /// Keeps what a node cannot make again
+    #[command(subcommand)]
+    Backup(backup::Command),
+    /// Looks after the model of a stopped node
+    #[command(subcommand)]
+    Model(model::Command),
     /// Shows the settings
     #[command(subcommand)]
     Config(config_show::Command),
@@ -57,13 +79,19 @@ enum Verb {
     Distill(distill::Args),
     /// Fuses models into one that decides with all of them
     Fuse(fuse::Args),
-    /// Accounts for a model
-    #[command(subcommand)]
-    Audit(AuditVerb),
     /// Simulates a swarm under virtual time, with faults and liars
     Sim(sim::Args),
     /// Simulates a grid of scenarios, several seeds each
     Sweep(sweep::Args),
+    /// Prints what a shell needs to complete commands
+    Completions(shell::Completions),
+    /// Writes manual pages
+    Man(shell::Man),
+    /// Accounts for a model, and for what nodes did
+    #[command(subcommand)]
+    Audit(AuditVerb),
+    /// Lives a recorded run of a node again and compares what it did
+    Replay(replay::Args),
     /// Runs work that other systems are measured on too
     #[command(subcommand)]
     Bench(bench::Command),
@@ -77,6 +105,8 @@ enum AuditVerb {
     Fairness(fairness::Args),
     /// Measures whether a model tells who was in its training data
     Privacy(membership::Args),
+    #[command(flatten)]
+    Records(audit::Command),
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -105,10 +135,16 @@ pub fn main() -> ExitCode {
         Verb::Key(command) => key::run(command, &output),
         Verb::Charter(CharterVerb::New(args)) => charter_new::run(args, &output),
         Verb::Charter(CharterVerb::File(command)) => charter::run(command, &output),
+        Verb::Invite(args) => invite::run(args, &output),
+        Verb::Join(args) => join::run(args, &output),
+        Verb::Revoke(args) => revoke::run(args, &output),
         Verb::Data(command) => data::run(command, &output),
         Verb::Run(args) => run::run(args, &output),
         Verb::Status(args) => status::run(args, &output),
         Verb::Peers(args) => peers::run(args, &output),
+        Verb::Pause(args) => steer::run(args, &Order::Pause, &output),
+        Verb::Resume(args) => steer::run(args, &Order::Resume, &output),
+        Verb::Leave(args) => steer::run(args, &Order::Leave, &output),
         Verb::Doctor(args) => doctor::run(args, &output),
         Verb::Config(command) => config_show::run(command, &output),
         Verb::Train(args) => train::run(args, &output),
@@ -121,6 +157,13 @@ pub fn main() -> ExitCode {
         Verb::Audit(AuditVerb::Privacy(args)) => membership::run(args, &output),
         Verb::Sim(args) => sim::run(args, &output),
         Verb::Sweep(args) => sweep::run(args, &output),
+        Verb::Audit(AuditVerb::Records(command)) => audit::run(command, &output),
+        Verb::Health(args) => health::run(args, &output),
+        Verb::Backup(command) => backup::run(command, &output),
+        Verb::Model(command) => model::run(command, &output),
+        Verb::Completions(args) => shell::completions(args, App::command(), &output),
+        Verb::Man(args) => shell::man(args, App::command(), &output),
+        Verb::Replay(args) => replay::run(args, &output),
         Verb::Bench(command) => bench::run(command, &output),
     };
     match result {

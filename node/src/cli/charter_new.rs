@@ -7,7 +7,7 @@ use model::data::labels::LabelSet;
 use model::seed::Seed;
 use protocol::id::PeerId;
 use protocol::time::UnixSeconds;
-use protocol::wire::charter::Member;
+use protocol::wire::charter::{Admission, Member};
 use serde_json::json;
 
 use crate::cli::output::{CliError, ExitCode, Output};
@@ -29,8 +29,11 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// A member as KEY=ORGANIZATION; may be repeated
-    #[arg(long = "member", value_name = "KEY=ORGANIZATION", required = true)]
+    #[arg(long = "member", value_name = "KEY=ORGANIZATION", required_unless_present = "invite")]
     members: Vec<String>,
+    /// List no members: founders invite organizations with `starling invite`
+    #[arg(long, conflicts_with = "members", requires = "founders")]
+    invite: bool,
     /// Key of a founder; the first member when absent; may be repeated
     #[arg(long = "founder", value_name = "KEY")]
     founders: Vec<PeerId>,
@@ -71,7 +74,10 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
         ));
     }
     let members = args.members.iter().map(|m| member(m)).collect::<Result<Vec<_>, _>>()?;
-    let founders = if args.founders.is_empty() { vec![members[0].peer] } else { args.founders.clone() };
+    let founders = match (args.founders.as_slice(), members.first()) {
+        ([], Some(first)) => vec![first.peer],
+        (founders, _) => founders.to_vec(),
+    };
     let threshold = args.threshold.unwrap_or(founders.len() as u32);
     let (labels, corpus, features) = public_texts(args, &recipe)?;
     let probe = probe_rows(args, &recipe)?;
@@ -82,7 +88,7 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
         features,
         probe: &probe,
         base: args.base.as_deref(),
-        members,
+        admission: if args.invite { Admission::Invite } else { Admission::Closed(members) },
         founders: founders.clone(),
         threshold,
         seed: args.seed,

@@ -3,7 +3,8 @@
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
-use model::data::corpus::{Corpus, GENERATORS};
+use model::data::corpus::{Corpus, Examples, GENERATORS};
+use model::data::labels::LabelSet;
 use model::data::split::{Split, split};
 use model::seed::Seed;
 use protocol::id::Hash;
@@ -26,6 +27,9 @@ pub struct Args {
     /// Training examples, of all nodes together
     #[arg(long, default_value_t = 6_000)]
     train: usize,
+    /// Validation examples, of all nodes together; nodes score themselves on their own. Graphs have none
+    #[arg(long, default_value_t = 500)]
+    dev: usize,
     /// Test examples
     #[arg(long, default_value_t = 1_000)]
     test: usize,
@@ -39,6 +43,8 @@ pub struct Args {
 
 /// Training examples a node gets at least.
 const ROWS_MIN: usize = 50;
+/// Validation examples a node gets at least.
+const DEV_ROWS_MIN: usize = 5;
 
 #[derive(Serialize)]
 struct Made {
@@ -61,17 +67,19 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
         CliError::new(ExitCode::Usage, "the data cannot be made", e, "change the flag named above")
     };
     let seed = Seed::from_u64(args.seed);
-    let corpus = generate(args, &seed)?;
-    let shares = match args.nodes {
+    let (corpus, dev) = generate(args, &seed)?;
+    let shares = |part: &Examples, rows_min: usize| match args.nodes {
         Some(nodes) => {
-            let keys = corpus.train.subjects(&corpus.labels);
-            // As `testnet` does it, so that both make the same shares of a seed.
-            let rows_min = ROWS_MIN.min(keys.len() / nodes.max(1));
+            let keys = part.subjects(&corpus.labels);
+            // As `testnet` does it, so that both make the same shares of a seed; a node's parts have the same subjects.
+            let rows_min = rows_min.min(keys.len() / nodes.max(1));
             let how = Split::Dirichlet { alpha: args.dirichlet };
-            Some(split(&keys, nodes, rows_min, how, &seed).map_err(usage)?)
+            split(&keys, nodes, rows_min, how, &seed).map(Some).map_err(usage)
         }
-        None => None,
+        None => Ok(None),
     };
+    let trained = shares(&corpus.train, ROWS_MIN)?;
+    let dev_shares = dev.as_ref().map_or(Ok(None), |dev| shares(dev, DEV_ROWS_MIN))?;
     let failed = |what: &str, path: &Path| {
         let what = format!("could not {what} {}", path.display());
         move |e: std::io::Error| CliError::failed(what.clone(), e)
@@ -87,24 +95,27 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
     }
     let mut files = Vec::new();
     let mut write =
-        |folder: &Path, name: &str, is_train: bool, rows: Option<&[usize]>| -> Result<(), CliError> {
+        |folder: &Path, name: &str, part: &Examples, rows: Option<&[usize]>| -> Result<(), CliError> {
             std::fs::create_dir_all(folder).map_err(failed("make", folder))?;
-            let file = folder.join(format!("{name}.{}", corpus.train.extension()));
-            let (samples, bytes) = to_bytes(&corpus, is_train, rows).map_err(failed("write", &file))?;
+            let file = folder.join(format!("{name}.{}", part.extension()));
+            let (samples, bytes) = to_bytes(part, &corpus.labels, rows).map_err(failed("write", &file))?;
             std::fs::write(&file, &bytes).map_err(failed("write", &file))?;
             let hash = Hash(*blake3::hash(&bytes).as_bytes());
             files.push(Written { file, samples, bytes: bytes.len(), hash });
             Ok(())
         };
-    match &shares {
-        None => write(&args.out, "train", true, None)?,
-        Some(shares) => {
-            for (at, rows) in shares.iter().enumerate() {
-                write(&args.out.join(format!("node-{}", at + 1)), "train", true, Some(rows))?;
+    let shared = [("train", Some(&corpus.train), &trained), ("dev", dev.as_ref(), &dev_shares)];
+    for (name, part, shares) in shared.into_iter().filter_map(|(n, part, s)| Some((n, part?, s))) {
+        match shares {
+            None => write(&args.out, name, part, None)?,
+            Some(shares) => {
+                for (at, rows) in shares.iter().enumerate() {
+                    write(&args.out.join(format!("node-{}", at + 1)), name, part, Some(rows))?;
+                }
             }
         }
     }
-    write(&args.out, "test", false, None)?;
+    write(&args.out, "test", &corpus.test, None)?;
     let made = Made { recipe: args.recipe.clone(), seed: args.seed, files };
     output.done(&made, |to| {
         for file in &made.files {
@@ -115,24 +126,26 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
     })
 }
 
-fn generate(args: &Args, seed: &Seed) -> Result<Corpus, CliError> {
+/// Examples to train and to score on, and those to validate on, where there are any.
+fn generate(args: &Args, seed: &Seed) -> Result<(Corpus, Option<Examples>), CliError> {
     let name = if args.recipe == "ner" { "newswire" } else { args.recipe.as_str() };
     if !GENERATORS.contains(&name) {
         let what = format!("there is no generator {:?}", name.chars().take(40).collect::<String>());
         let why = format!("expected one of {} (ner is newswire)", GENERATORS.join(", "));
         return Err(CliError::new(ExitCode::Usage, what, why, "name one of these"));
     }
-    Corpus::generate(name, seed, args.train, args.test).map_err(|e| {
+    let made = Corpus::generate(name, seed, args.train, args.test)
+        .and_then(|corpus| Ok((corpus, Corpus::dev(name, seed, args.dev)?)));
+    made.map_err(|e| {
         CliError::new(ExitCode::Usage, "the data cannot be made", e, "change the flag named above")
     })
 }
 
 /// Examples and bytes of a part, or of some of its rows.
-fn to_bytes(corpus: &Corpus, is_train: bool, rows: Option<&[usize]>) -> std::io::Result<(usize, Vec<u8>)> {
-    let part = if is_train { &corpus.train } else { &corpus.test };
+fn to_bytes(part: &Examples, labels: &LabelSet, rows: Option<&[usize]>) -> std::io::Result<(usize, Vec<u8>)> {
     let picked = rows.map(|rows| part.pick(rows));
     let part = picked.as_ref().unwrap_or(part);
     let mut to = BufWriter::new(Vec::new());
-    part.write(&mut to, &corpus.labels)?;
+    part.write(&mut to, labels)?;
     Ok((part.len(), to.into_inner()?))
 }

@@ -10,6 +10,7 @@ use model::device::DeviceChoice;
 use protocol::id::PeerId;
 use protocol::wire::charter::{Admission, SignedCharter};
 
+use crate::cli::bundle;
 use crate::cli::check::{Check, Verdict};
 use crate::cli::output::{CliError, ExitCode, Output};
 use crate::cli::place::Place;
@@ -18,6 +19,7 @@ use crate::config::charter_file::{self, CharterFileError};
 use crate::config::load::Loaded;
 use crate::config::unit;
 use crate::recipe::bundle::Bundle;
+use crate::runtime::membership::credential;
 use crate::store::disk::private_file_options;
 use crate::store::keys::Identity;
 use crate::store::lock::{self, Holder};
@@ -32,6 +34,9 @@ pub struct Args {
     /// Longest wait for one bootstrap address, seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=60))]
     timeout: u64,
+    /// Also write all that helps to find a fault into this new file, without keys and data, to send to somebody
+    #[arg(long, value_name = "FILE")]
+    bundle: Option<std::path::PathBuf>,
 }
 
 /// Free space below which a node is warned, and below which it cannot save, bytes.
@@ -48,6 +53,9 @@ const CLOCK_SLACK: Duration = Duration::from_secs(3600);
 pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
     let checks = examine(&args.place, Duration::from_secs(args.timeout));
     let print = |to: &mut dyn Write| print(to, &checks);
+    if let Some(path) = &args.bundle {
+        bundle::write(path, &args.place, &checks)?;
+    }
     let worst = checks.iter().filter_map(Check::code).max_by_key(|code| match code {
         // What must be mended first decides the exit code.
         ExitCode::Config => 5,
@@ -227,7 +235,7 @@ fn charter(loaded: &Loaded, peer: Option<PeerId>) -> Vec<Check> {
         checks.push(Check::bad(ExitCode::Config, "charter's folder", error.to_string(), remedy));
     }
     if let Some(peer) = peer {
-        checks.push(membership(&signed, peer));
+        checks.push(membership(&signed, peer, &loaded.config.node.dir));
     }
     checks.push(match choose(signed.charter(), loaded.config.train.variant.as_deref(), machine_memory()) {
         Ok(chosen) => Check::good("architecture", chosen.to_string()),
@@ -262,7 +270,7 @@ fn term(signed: &SignedCharter) -> Check {
     }
 }
 
-fn membership(signed: &SignedCharter, peer: PeerId) -> Check {
+fn membership(signed: &SignedCharter, peer: PeerId, dir: &Path) -> Check {
     let charter = signed.charter();
     match (&charter.admission, signed.listed(&peer)) {
         (_, Some(organization)) => {
@@ -274,9 +282,26 @@ fn membership(signed: &SignedCharter, peer: PeerId) -> Check {
             format!("peer {} is not among the {} members of the charter", peer.short(), members.len()),
             "give the founders the key shown by `starling key show` and use the charter they sign then",
         ),
-        (Admission::Invite, None) => {
-            Check::good("membership", "by invitation: needs a certificate signed by the founders")
-        }
+        (Admission::Invite, None) => match credential(dir, signed.run()) {
+            Ok(Some(credential)) => match credential.open(charter) {
+                Ok(c) if c.peer == peer => {
+                    Check::good("membership", format!("this node was invited for {}", c.organization))
+                }
+                _ => Check::bad(
+                    ExitCode::Refused,
+                    "membership",
+                    "the membership on this disk is not this key's or does not hold",
+                    "ask a founder for a new invitation",
+                ),
+            },
+            Ok(None) => Check::bad(
+                ExitCode::Refused,
+                "membership",
+                "the charter admits by invitation, and this node has used none",
+                "ask a founder for an invitation and run `starling join CODE`",
+            ),
+            Err(error) => Check::bad(ExitCode::Failed, "membership", error.to_string(), ""),
+        },
     }
 }
 

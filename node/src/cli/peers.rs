@@ -1,23 +1,41 @@
-//! `starling peers`: the peers the node of a directory knows.
+//! `starling peers`: the peers the node of a directory knows; `ban` and `unban` shut one out and let it in.
 
 use serde_json::json;
 
 use crate::cli::output::{CliError, Output, table};
 use crate::cli::place::Place;
 use crate::cli::status::liveness;
+use crate::cli::steer;
 use crate::config::unit;
 use crate::store::status::{self, Aged, PEERS_FILE, PeerStatus};
 use crate::telemetry::escape;
 
 /// Shows the known peers.
 #[derive(Clone, Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
     #[command(flatten)]
     place: Place,
 }
 
+/// What to do with a peer.
+#[derive(Clone, Debug, clap::Subcommand)]
+enum Command {
+    /// Shuts a peer out, until it is let in again
+    Ban(steer::About),
+    /// Lets a peer in again
+    Unban(steer::About),
+}
+
 /// Runs the command.
 pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
+    match &args.command {
+        Some(Command::Ban(about)) => return steer::ban(about, output),
+        Some(Command::Unban(about)) => return steer::unban(about, output),
+        None => {}
+    }
     let dir = args.place.state_dir();
     let found: Aged<Vec<PeerStatus>> = status::read(&dir.join(PEERS_FILE))?;
     let rows: Vec<_> = found.value.iter().map(row).collect();

@@ -1,19 +1,27 @@
 //! `starling run`: the long-lived node.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use libp2p::Multiaddr;
+use protocol::id::PeerId;
+use protocol::wire::certificate::Credential;
+use protocol::wire::charter::{Admission, SignedCharter};
 use serde_json::json;
 use tokio::sync::watch;
 
+use crate::cli::backup::refuse_restored;
 use crate::cli::output::{CliError, ExitCode, Output};
 use crate::cli::place::Place;
 use crate::config::load::load;
+use crate::control::order::{self, Orders};
+use crate::control::socket;
 use crate::net::config::NetConfig;
 use crate::recipe::bundle::{Bundle, BundleError, TOKENIZER};
+use crate::runtime::clock::today;
 use crate::runtime::control::Control;
 use crate::runtime::driver::{DriverError, Ended};
+use crate::runtime::membership;
 use crate::runtime::setup::{NodeParts, SetupError, start};
 use crate::store::keys::Identity;
 use crate::store::lock::DirLock;
@@ -55,6 +63,9 @@ pub struct Args {
     /// Longest wait for those links, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 15)]
     wait_seconds: u32,
+    /// Record everything the node is told in this file, for `starling replay`
+    #[arg(long, value_name = "FILE")]
+    journal: Option<PathBuf>,
     /// End when the run is through and no linked peer needs this node any more
     #[arg(long)]
     until_done: bool,
@@ -81,6 +92,7 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
     }
     let dir = &config.node.dir;
     let _lock = DirLock::acquire(dir)?;
+    refuse_restored(dir)?;
     let identity = Identity::load(dir)?;
     let bundle = Bundle::open(&config.node.charter)?;
     let Some(data) = &config.node.data else {
@@ -94,12 +106,21 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
     };
     let me = identity.peer();
     let terms = bundle.charter.charter();
-    if matches!(terms.admission, protocol::wire::charter::Admission::Closed(_))
-        && bundle.charter.listed(&me).is_none()
+    if terms.expires <= today() {
+        return Err(expired("the node does not start"));
+    }
+    let (organization, credential) = member(&bundle.charter, &me, dir)?;
+    if let Some(stated) = &config.node.organization
+        && *stated != organization
     {
-        let why = format!("the charter lists its members, and {me} is not among them");
-        let remedy = "ask a founder to list this key in a new version of the charter";
-        return Err(CliError::new(ExitCode::Refused, "this node is not a member of the run", why, remedy));
+        let why = format!("the settings say {stated:?}, the founders admitted this key for {organization:?}");
+        let remedy = "change node.organization in the settings, or ask the founders";
+        return Err(CliError::new(
+            ExitCode::Refused,
+            "this node belongs to another organization",
+            why,
+            remedy,
+        ));
     }
     let device = Device {
         device: config.train.device.clone(),
@@ -122,6 +143,7 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
     let answering = if answers { Some(answering(&bundle, &device)?) } else { None };
     let chosen =
         choose(terms, device.variant.as_deref(), machine_memory()).map_err(|e| learner_error(e.into()))?;
+    let (orders, obeyed) = order::channel();
     let parts = NodeParts {
         dir: dir.clone(),
         model: chosen.to_string(),
@@ -129,31 +151,35 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
         identity,
         name: name.clone(),
         charter: bundle.charter.clone(),
-        certificate: None,
+        credential,
+        files: terms.model.tokenizer.map(|hash| (hash, bundle.dir.join(TOKENIZER))).into_iter().collect(),
         learner,
         net,
         start_links: (args.wait_links, Duration::from_secs(args.wait_seconds.into())),
-        checkpoint_every: config.train.checkpoint_interval,
+        checkpoint_every: Some(config.train.checkpoint_interval),
+        status_every: config.log.status_interval,
         ends_when_drained: args.until_done,
-        control: Control::none(),
+        control: Control::with_orders(obeyed),
+        journal: args.journal.clone(),
     };
+    let dir = dir.clone();
     tracing::info!(%name, peer = %me, run = %bundle.charter.run().short(), dir = %dir.display(), "node starts");
-    let ended = drive(parts)?;
+    let ended = drive(parts, orders)?;
     let data = json!({ "name": name, "peer_id": me.to_string(), "ended": match ended {
         Ended::Stopped => "stopped",
         Ended::Drained => "done",
+        Ended::Left => "left",
+        Ended::Expired => return Err(expired(&format!("the node stopped; saved in {}", dir.display()))),
     }});
     output.done(&data, |to| {
-        match ended {
-            Ended::Stopped => writeln!(to, "stopped; saved in {}", dir.display())?,
-            Ended::Drained => writeln!(to, "done; the model is in {}", dir.join("model").display())?,
+        let model = dir.join("model");
+        if ended == Ended::Drained {
+            writeln!(to, "done; the model is in {}", model.display())?;
+            return writeln!(to, "next     starling eval --model {} --data PATH", model.display());
         }
-        match ended {
-            Ended::Stopped => writeln!(to, "next     starling run --dir {}", args.place.dir.display()),
-            Ended::Drained => {
-                writeln!(to, "next     starling eval --model {} --data PATH", dir.join("model").display())
-            }
-        }
+        let how = if ended == Ended::Left { "left the run; others were told" } else { "stopped" };
+        writeln!(to, "{how}; saved in {}", dir.display())?;
+        writeln!(to, "next     starling run --dir {}", args.place.dir.display())
     })
 }
 
@@ -167,6 +193,46 @@ fn answering(bundle: &Bundle, device: &Device) -> Result<Answering, CliError> {
     Ok(Answering { session, tokenizer, is_tagging, tokens_max })
 }
 
+/// Who runs this node by the founders' word, and what proves it besides the charter.
+fn member(
+    charter: &SignedCharter,
+    me: &PeerId,
+    dir: &Path,
+) -> Result<(String, Option<Credential>), CliError> {
+    let refused = |why: String, remedy: &str| {
+        CliError::new(ExitCode::Refused, "this node is not a member of the run", why, remedy)
+    };
+    if let Some(organization) = charter.charter().listed(me) {
+        return Ok((organization.to_owned(), None));
+    }
+    if matches!(charter.charter().admission, Admission::Closed(_)) {
+        let why = format!("the charter lists its members, and {me} is not among them");
+        return Err(refused(why, "ask a founder to list this key in a new version of the charter"));
+    }
+    let Some(credential) = membership::credential(dir, charter.run())? else {
+        let why = format!("the charter admits by invitation, and {me} has used none");
+        return Err(refused(why, "ask a founder for an invitation and run `starling join CODE`"));
+    };
+    let certificate = credential
+        .open(charter.charter())
+        .map_err(|e| refused(e.to_string(), "ask a founder for a new invitation"))?;
+    if certificate.peer != *me || !certificate.holds(today()) {
+        let why = "its membership is for another key or another time".to_owned();
+        return Err(refused(why, "ask a founder for a new invitation"));
+    }
+    Ok((certificate.organization, Some(credential)))
+}
+
+/// Nobody trains under a charter after its date.
+fn expired(what: &str) -> CliError {
+    CliError::new(
+        ExitCode::Refused,
+        what,
+        "the charter's date has passed, and no member trains under it any more",
+        "ask the founders for a new version of the charter with a later `expires`",
+    )
+}
+
 /// The files beside a charter.
 pub(super) fn files_of(bundle: &Bundle) -> Files {
     Files { tokenizer: bundle.dir.join(TOKENIZER), base: bundle.base(), probe: bundle.probe() }
@@ -178,8 +244,10 @@ pub(super) fn learner_error(error: TranslateError) -> CliError {
     CliError::new(code, "the model or its data cannot be used", error, "")
 }
 
-/// Runs a node on a runtime of its own until it ends or a signal asks it to.
-pub fn drive(parts: NodeParts) -> Result<Ended, CliError> {
+/// Runs a node on a runtime of its own until it ends or a signal asks it to; its operator speaks through a socket in its
+/// directory.
+fn drive(parts: NodeParts, orders: Orders) -> Result<Ended, CliError> {
+    let dir = parts.dir.clone();
     // The network needs little; computing has the trainer's threads.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -197,6 +265,9 @@ pub fn drive(parts: NodeParts) -> Result<Ended, CliError> {
             std::process::exit(130);
         });
         let driver = start(parts)?;
+        if let Err(error) = socket::serve(&dir, orders) {
+            tracing::warn!(%error, "no control socket: this node cannot be paused or steered");
+        }
         driver.run(stopped).await.map_err(CliError::from)
     });
     runtime.shutdown_timeout(Duration::from_secs(2));

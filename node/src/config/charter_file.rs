@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use protocol::codec::encode;
+use protocol::codec::{decode_manifest, encode};
 use protocol::crypto::keys::Keypair;
 use protocol::crypto::signed::{Domain, Signature};
 use protocol::id::PeerId;
@@ -87,6 +87,12 @@ impl CharterFile {
         let terms =
             toml::to_string(charter).map_err(|e| format!("the charter cannot be written as TOML: {e}"))?;
         Ok(Self { terms, charter: charter.clone(), signatures: Vec::new() })
+    }
+
+    /// The file of a charter that came over the network. The terms are not checked.
+    pub fn received(sealed: &CoSigned) -> Result<Self, String> {
+        let charter: Charter = decode_manifest(&sealed.body).map_err(|e| e.to_string())?;
+        Ok(Self { signatures: sealed.signatures.clone(), ..Self::draft(&charter)? })
     }
 
     /// Reads a file; terms and signatures are not checked yet.

@@ -67,7 +67,7 @@ pub const KEYS: &[Key] = &[
         name: "node.organization",
         kind: Kind::Text(name),
         default: "\"\"",
-        meaning: "Who runs this node; weights and limits count organizations, not keys. Empty: the node's name.",
+        meaning: "Who runs this node. A node does not start under a charter or certificate that names somebody else. Empty: whatever they say.",
     },
     Key {
         name: "node.data",

@@ -27,7 +27,7 @@ pub struct Config {
 pub struct NodeSection {
     /// Name; `None`: the beginning of the public key.
     pub name: Option<String>,
-    /// Organization; `None`: the node's name.
+    /// Organization that charter or certificate must name; `None`: any.
     pub organization: Option<String>,
     /// Training data, absolute or relative to the working directory; `None`: the node only observes.
     pub data: Option<PathBuf>,

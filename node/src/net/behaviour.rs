@@ -90,6 +90,9 @@ fn gossip(key: &Keypair, run: &RunId) -> Result<Gossip, NetError> {
         // Nothing is passed on before the driver has judged it.
         .validate_messages()
         .max_transmit_size(GOSSIP_TRANSMIT_BYTES_MAX)
+        // A second copy of this node speaks with the same key, and must be heard to be noticed. Own words that come back
+        // are known by their name.
+        .allow_self_origin(true)
         // One message has one name, whoever wraps it: repeats of one another's words stop here.
         .message_id_fn(|message| gossipsub::MessageId::from(blake3::hash(&message.data).as_bytes().to_vec()))
         // A message may wait so many heartbeats (seconds) for its verdict.

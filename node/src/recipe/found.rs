@@ -15,7 +15,7 @@ use model::train::adapter::AdapterConfig;
 use protocol::crypto::keys::Keypair;
 use protocol::id::{Hash, PeerId};
 use protocol::time::UnixSeconds;
-use protocol::wire::charter::{Admission, Charter, CharterError, Genesis, Member, ModelTerms, TaskTerms};
+use protocol::wire::charter::{Admission, Charter, CharterError, Genesis, ModelTerms, TaskTerms};
 use protocol::wire::codistillation::{CodistillationTerms, Variant};
 use thiserror::Error;
 
@@ -40,7 +40,7 @@ pub struct Founding<'a> {
     /// A checkpoint to start from, in Hugging Face layout.
     pub base: Option<&'a Path>,
     /// Who may take part.
-    pub members: Vec<Member>,
+    pub admission: Admission,
     /// Who may sign.
     pub founders: Vec<PeerId>,
     /// How many of them must.
@@ -186,7 +186,7 @@ pub fn found(dir: &Path, founding: Founding<'_>) -> Result<Charter, FoundError> 
         exchange,
         mixing: recipe.mixing.clone(),
         schedule: recipe.schedule.clone(),
-        admission: Admission::Closed(founding.members),
+        admission: founding.admission,
         audit: recipe.audit.clone(),
         codistillation,
     };

@@ -2,4 +2,5 @@
 
 pub mod bundle;
 pub mod found;
+pub mod invite;
 pub mod terms;

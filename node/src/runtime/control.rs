@@ -4,6 +4,8 @@ use protocol::peer::event::Event;
 use protocol::peer::input::Command;
 use tokio::sync::mpsc;
 
+use crate::control::order::Order;
+
 /// Commands that wait for the driver: people and programs send few.
 const COMMANDS_MAX: usize = 16;
 
@@ -21,6 +23,7 @@ pub enum Seen {
 pub struct Control {
     pub(super) starts_paused: bool,
     pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) orders: mpsc::Receiver<Order>,
     pub(super) seen: Option<mpsc::UnboundedSender<Seen>>,
 }
 
@@ -37,14 +40,21 @@ impl Control {
     /// Nobody steers and nobody watches.
     pub fn none() -> Self {
         let (_, commands) = mpsc::channel(1);
-        Self { starts_paused: false, commands, seen: None }
+        let (_, orders) = mpsc::channel(1);
+        Self { starts_paused: false, commands, orders, seen: None }
+    }
+
+    /// Operators give orders.
+    pub fn with_orders(orders: mpsc::Receiver<Order>) -> Self {
+        Self { orders, ..Self::none() }
     }
 
     /// Both ends; a node that starts paused waits for [`Command::Resume`] before its first outer step.
     pub fn with_steering(starts_paused: bool) -> (Self, Steering) {
         let (send, commands) = mpsc::channel(COMMANDS_MAX);
         let (see, seen) = mpsc::unbounded_channel();
-        (Self { starts_paused, commands, seen: Some(see) }, Steering { commands: send, seen })
+        let (_, orders) = mpsc::channel(1);
+        (Self { starts_paused, commands, orders, seen: Some(see) }, Steering { commands: send, seen })
     }
 
     /// Tells the watcher, if there is one.

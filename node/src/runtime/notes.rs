@@ -5,8 +5,10 @@ use std::io;
 use std::path::Path;
 
 use protocol::peer::event::Event;
+use protocol::wire::offence::Offence;
 use serde_json::json;
 
+use crate::control::order::Verb;
 use crate::runtime::clock::seconds_since_1970;
 use crate::store::lines::{Lines, Metric};
 
@@ -108,11 +110,21 @@ impl Notes {
                     "score": score, "loss": loss, "samples": samples,
                 }));
             }
-            Event::Offence { offence, .. } => {
-                self.figures.rejected_shards += 1;
-                self.metric(0, "rejected", 1.0, BTreeMap::from([("reason", offence.to_string())]));
-            }
+            Event::Offence { offence, .. } => self.refused(*offence),
             _ => {}
         }
+    }
+
+    /// Writes down what an operator said.
+    pub fn order(&mut self, verb: &Verb) {
+        self.events.put(&json!({
+            "t": seconds_since_1970(), "node": self.node, "event": "order", "order": verb,
+        }));
+    }
+
+    /// Counts something that was refused.
+    pub fn refused(&mut self, offence: Offence) {
+        self.figures.rejected_shards += 1;
+        self.metric(0, "rejected", 1.0, BTreeMap::from([("reason", offence.to_string())]));
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use protocol::exchange::serve::Reply;
-use protocol::id::{GossipId, InboundId, OuterStep};
+use protocol::id::{GossipId, Hash, InboundId, OuterStep, PeerId};
 use protocol::peer::event::Event;
 use protocol::peer::output::{Outbox, Output, Verdict};
 use protocol::wire::offence::Offence;
@@ -13,12 +13,18 @@ use crate::runtime::checkpoint;
 use crate::runtime::control::Seen;
 use crate::runtime::driver::{Committed, Driver, DriverError, Ended};
 use crate::runtime::fetching::{Fetch, request};
+use crate::runtime::membership::{self, read_piece};
+use crate::store::redeemed::Redeemed;
 use crate::store::status::{self, NodeStatus, PEERS_FILE, PeerStatus, STATUS_FILE};
+use crate::telemetry::service;
 use crate::trainer::job::{Checkpoint, Job};
 
 impl Driver {
     pub(super) fn perform(&mut self, out: &mut Outbox) {
         while let Some(output) = out.pop() {
+            if let Some(recorder) = &mut self.recorder {
+                recorder.output(&output);
+            }
             self.perform_one(output);
         }
     }
@@ -39,6 +45,8 @@ impl Driver {
             }
             Output::Answer { inbound, reply } => self.answer(inbound, reply),
             Output::Predict { inbound, query } => self.predict(inbound, query),
+            Output::AnswerFile { inbound, hash, piece } => self.answer_file(inbound, hash, piece),
+            Output::Redeem { inbound, invitation, peer } => self.redeem(inbound, invitation, peer),
             Output::Dial { peer, addresses } => {
                 let addresses = addresses.iter().filter_map(|a| a.parse().ok()).collect();
                 self.net.send(NetCommand::Dial { peer: Some(peer), addresses });
@@ -90,7 +98,6 @@ impl Driver {
     /// A message that did not pass the gate is not passed on. Quotas and clocks differ between peers, so only what
     /// every honest peer would refuse counts against whoever passed it on.
     pub(super) fn judge_refused(&mut self, gossip: GossipId, offence: Offence) {
-        tracing::debug!(%offence, "refused a gossip message");
         let is_plain = matches!(
             offence,
             Offence::BadSignature
@@ -100,7 +107,6 @@ impl Driver {
                 | Offence::Meaningless
         );
         self.judge(gossip, if is_plain { Verdict::Reject } else { Verdict::Ignore });
-        self.notes.event(&Event::Offence { peer: self.me, offence });
     }
 
     pub(super) fn refuse(&mut self, inbound: InboundId) {
@@ -121,7 +127,43 @@ impl Driver {
             Reply::NotFound => AnswerBody::NotFound,
             Reply::Refused => AnswerBody::Refused(1),
         };
+        let bytes = match &answer {
+            AnswerBody::Parts(parts) => parts.iter().map(|part| part.len() as u64).sum(),
+            _ => 0,
+        };
+        self.traffic.answered(inbound, bytes);
         self.net.send(NetCommand::Answer { inbound: InboundTag(inbound.0), answer });
+    }
+
+    fn answer_file(&mut self, inbound: InboundId, hash: Hash, piece: u32) {
+        let Some(path) = self.files.get(&hash).cloned() else {
+            return self.answer(inbound, Reply::NotFound);
+        };
+        self.traffic.answered(inbound, 0);
+        let net = self.net.clone();
+        tokio::task::spawn_blocking(move || {
+            let answer = match read_piece(&path, piece) {
+                Ok(bytes) => AnswerBody::Parts(vec![bytes.into()]),
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), %error, "a file beside the charter cannot be read");
+                    AnswerBody::NotFound
+                }
+            };
+            net.send(NetCommand::Answer { inbound: InboundTag(inbound.0), answer });
+        });
+    }
+
+    fn redeem(&mut self, inbound: InboundId, invitation: Hash, peer: PeerId) {
+        let (dir, run, done) = (self.dir.clone(), self.run, self.redeem_done.clone());
+        tokio::task::spawn_blocking(move || {
+            let claimed = Redeemed::open(&dir, run).and_then(|mut redeemed| redeemed.claim(invitation, peer));
+            let is_free = claimed.unwrap_or_else(|error| {
+                tracing::error!(%error, "an invitation cannot be redeemed");
+                false
+            });
+            // The driver may have ended meanwhile; then nobody needs the word.
+            let _ = done.send((inbound, is_free));
+        });
     }
 
     fn reserve(&mut self, step: OuterStep) {
@@ -135,7 +177,8 @@ impl Driver {
 
     /// Asks the trainer for copies unless a checkpoint is under way or was taken just now.
     fn commit(&mut self, step: OuterStep) {
-        let is_due = self.checkpointed.elapsed() >= self.checkpoint_every;
+        let Some(every) = self.checkpoint_every else { return };
+        let is_due = self.checkpointed.is_none_or(|last| last.elapsed() >= every);
         if self.is_committing || !is_due {
             return;
         }
@@ -160,7 +203,7 @@ impl Driver {
     pub(super) fn committed(&mut self, committed: Committed) {
         self.state = Some(committed.store);
         self.is_committing = false;
-        self.checkpointed = std::time::Instant::now();
+        self.checkpointed = Some(std::time::Instant::now());
         match committed.result {
             Ok(generation) => tracing::debug!(generation, step = %committed.step, "checkpoint committed"),
             Err(why) => tracing::error!(%why, "no checkpoint: training goes on, the last one stays"),
@@ -169,7 +212,8 @@ impl Driver {
 
     /// Saves and says where; the peer's last complete outer step is what a restart goes on from.
     pub(super) async fn end(mut self, ended: Ended) -> Ended {
-        self.checkpoint_every = std::time::Duration::ZERO;
+        service::notify("STOPPING=1");
+        self.checkpoint_every = Some(std::time::Duration::ZERO);
         if !self.is_committing {
             let step = self.peer.snapshot().step;
             self.commit(step);
@@ -189,9 +233,14 @@ impl Driver {
                 }
             }
         }
+        if let Some(recorder) = self.recorder.take() {
+            recorder.end();
+        }
         self.write_status(match ended {
             Ended::Stopped => "stopped",
             Ended::Drained => "done",
+            Ended::Left => "left",
+            Ended::Expired => "expired: the charter's date has passed",
         });
         self.net.send(NetCommand::Shutdown);
         ended
@@ -213,6 +262,8 @@ impl Driver {
             Event::LinkDown { peer } => tracing::info!(peer = %peer.short(), "link down"),
             Event::Alone { step } => tracing::warn!(outer = step.0, "0 peers: training alone, waiting"),
             Event::Offence { peer, offence } => tracing::warn!(peer = %peer.short(), %offence, "offence"),
+            Event::Admitted { peer } => tracing::info!(peer = %peer.short(), "redeemed an invitation here"),
+            Event::Revocation { version } => tracing::warn!(version, "a revocation list took force"),
             Event::Banned { peer, is_proven } => tracing::warn!(peer = %peer.short(), is_proven, "banned"),
             Event::KeyInUseElsewhere { .. } => {
                 tracing::error!(
@@ -225,9 +276,18 @@ impl Driver {
             Event::PullFailed { peer, why, .. } => tracing::debug!(peer = %peer.short(), why, "pull failed"),
             Event::Stage { stage, step } => tracing::info!(%stage, outer = step.0, "stage"),
             Event::Finished { step } => tracing::info!(outer = step.0, "all outer steps are through"),
+            Event::Expired { step } => {
+                tracing::warn!(outer = step.0, "the charter's date has passed: training ends here");
+            }
             _ => {}
         }
-        if let Event::Finished { step } = event {
+        if let (Event::Revocation { .. }, Some(list)) = (event, self.peer.revocation()) {
+            let path = membership::revocation_path(&self.dir, self.run);
+            if let Err(error) = membership::write(&path, list) {
+                tracing::warn!(%error, "the revocation list is in force but not on the disk yet");
+            }
+        }
+        if let Event::Finished { step } | Event::Expired { step } = event {
             self.order(Job::Export(*step));
         }
         self.notes.event(event);
@@ -263,15 +323,23 @@ impl Driver {
             .peers(self.clock.now())
             .into_iter()
             .map(|p| PeerStatus {
+                rtt_ms: self.traffic.link(&p.peer_id).and_then(|l| l.rtt).map(|rtt| rtt.as_secs_f64() * 1e3),
+                bytes_pulled: self.traffic.of(&p.peer_id).pulled,
+                bytes_served: self.traffic.of(&p.peer_id).served,
+                behaviour: f64::from(p.score),
                 peer_id: p.peer_id.to_string(),
                 name: p.name,
                 organization: p.organization,
                 is_linked: p.is_linked,
                 is_banned: p.is_banned,
-                address: p.addresses.first().cloned().unwrap_or_default(),
+                address: self
+                    .traffic
+                    .link(&p.peer_id)
+                    .map(|l| l.address.to_string())
+                    .or_else(|| p.addresses.first().cloned())
+                    .unwrap_or_default(),
                 outer_step: Some(p.outer_step.0),
                 score: p.evaluation.map(f64::from),
-                ..PeerStatus::default()
             })
             .collect();
         for (file, result) in [

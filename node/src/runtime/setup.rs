@@ -1,18 +1,21 @@
 //! Putting a node together: identity, charter, data, model, disk, network, trainer, peer.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use protocol::crypto::keys::Keypair;
-use protocol::id::{PeerId, RunId};
+use protocol::id::{Hash, PeerId, RunId};
 use protocol::ledger::chain::Head;
 use protocol::peer::config::PeerConfig;
+use protocol::peer::journal::Began;
 use protocol::peer::machine::Peer;
 use protocol::peer::snapshot::Snapshot;
 use protocol::rng::Seed;
 use protocol::shard::cut::cut;
 use protocol::time::Span;
-use protocol::wire::charter::SignedCharter;
+use protocol::wire::certificate::{Credential, Revocation};
+use protocol::wire::charter::{Charter, SignedCharter};
 use protocol::wire::sealed::CoSigned;
 use thiserror::Error;
 use tokio::sync::mpsc;
@@ -24,7 +27,9 @@ use crate::runtime::checkpoint::{self, Reservation, RestoreError};
 use crate::runtime::clock::{Clock, today};
 use crate::runtime::control::Control;
 use crate::runtime::driver::Driver;
+use crate::runtime::journal::{Recorder, peer_seed};
 use crate::runtime::local;
+use crate::runtime::membership::{self, MembershipError};
 use crate::runtime::notes::Notes;
 use crate::store::blocks::Blocks;
 use crate::store::keys::Identity;
@@ -45,8 +50,10 @@ pub struct NodeParts {
     pub name: String,
     /// The charter.
     pub charter: SignedCharter,
-    /// Its certificate, in invited runs.
-    pub certificate: Option<CoSigned>,
+    /// What makes it a member, in invited runs.
+    pub credential: Option<Credential>,
+    /// Files beside the charter that members may fetch, by hash.
+    pub files: BTreeMap<Hash, PathBuf>,
     /// The model with its data, at genesis.
     pub learner: Box<dyn Learner>,
     /// A second copy of the model that answers members' queries, where charter and owner allow it.
@@ -57,12 +64,16 @@ pub struct NodeParts {
     pub net: NetConfig,
     /// Links to wait for before the first outer step, and how long at most.
     pub start_links: (u32, Duration),
-    /// Least time between two checkpoints.
-    pub checkpoint_every: Duration,
+    /// Least time between two checkpoints, the first of which comes with the first outer step; `None`: only at the end.
+    pub checkpoint_every: Option<Duration>,
+    /// Time between two writes of the status files.
+    pub status_every: Duration,
     /// Whether the node ends when the run is through and nobody needs it.
     pub ends_when_drained: bool,
     /// Who steers and watches it.
     pub control: Control,
+    /// Where its inputs are recorded, if they are.
+    pub journal: Option<PathBuf>,
 }
 
 /// A node that cannot start.
@@ -85,6 +96,9 @@ pub enum SetupError {
         /// What is wrong.
         why: String,
     },
+    /// A revocation list or credential cannot be read.
+    #[error(transparent)]
+    Membership(#[from] MembershipError),
     /// The count of starts cannot be raised.
     #[error(transparent)]
     Sequence(#[from] SequenceError),
@@ -93,6 +107,14 @@ pub enum SetupError {
     Notes {
         /// The node's directory.
         dir: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The journal cannot be begun.
+    #[error("could not begin the journal {path}: {source}", path = path.display())]
+    Journal {
+        /// The file.
+        path: PathBuf,
         /// Why.
         source: std::io::Error,
     },
@@ -106,7 +128,7 @@ pub enum SetupError {
 
 /// Puts a node together and starts its network and its trainer.
 pub fn start(parts: NodeParts) -> Result<Driver, SetupError> {
-    let NodeParts { dir, identity, name, charter, certificate, learner, net, .. } = &parts;
+    let NodeParts { dir, identity, name, charter, credential, learner, net, .. } = &parts;
     let run = charter.run();
     let terms = charter.charter();
     let keys = Keypair::from_secret(*identity.seed());
@@ -129,6 +151,7 @@ pub fn start(parts: NodeParts) -> Result<Driver, SetupError> {
     let (ledger, head) = open_ledger(dir, run, keys.peer())?;
     // The file is written before a checkpoint, so it is at least as long as what the checkpoint remembers.
     snapshot.ledger = head;
+    newer_revocation(&mut snapshot, membership::revocation(dir, run)?, terms);
     let incarnation = Sequence::open(dir, None)?.take()? as u32;
     let notes = Notes::open(dir, name).map_err(|source| SetupError::Notes { dir: dir.clone(), source })?;
     let parameters = learner.parameters();
@@ -137,7 +160,7 @@ pub fn start(parts: NodeParts) -> Result<Driver, SetupError> {
     let config = PeerConfig {
         charter: charter.clone(),
         name: name.clone(),
-        certificate: certificate.clone(),
+        credential: credential.clone(),
         answers_queries: parts.answering.is_some(),
         incarnation,
         reserved: reserved.0,
@@ -146,7 +169,15 @@ pub fn start(parts: NodeParts) -> Result<Driver, SetupError> {
         start_links: parts.start_links.0,
         start_patience: Span(parts.start_links.1.as_micros() as u64),
     };
-    let seed = secret.fork("peer").fork_index(u64::from(incarnation));
+    let seed = peer_seed(identity.seed(), incarnation);
+    let recorder = match &parts.journal {
+        Some(path) => {
+            let began = Began::new(&config, keys.peer(), &snapshot);
+            let recorder = Recorder::start(path, began);
+            Some(recorder.map_err(|source| SetupError::Journal { path: path.clone(), source })?)
+        }
+        None => None,
+    };
     let peer = Peer::new(config, keys, &seed, snapshot);
     let me = peer.status().peer_id;
     let shards = cut(parameters, terms.exchange.codec).len();
@@ -185,6 +216,8 @@ pub fn start(parts: NodeParts) -> Result<Driver, SetupError> {
     let (net, events) = crate::net::start::start(parts.net)?;
     let (commit_done, commits) = mpsc::unbounded_channel();
     let (reserve_done, reserved) = mpsc::unbounded_channel();
+    let (links_told, links) = mpsc::unbounded_channel();
+    let (redeem_done, redeemed) = mpsc::unbounded_channel();
     Ok(Driver {
         peer,
         clock,
@@ -212,7 +245,7 @@ pub fn start(parts: NodeParts) -> Result<Driver, SetupError> {
         parameters: parameters as u64,
         shards,
         checkpoint_every: parts.checkpoint_every,
-        checkpointed: Instant::now(),
+        checkpointed: None,
         snapshot: None,
         is_committing: false,
         commits,
@@ -221,10 +254,28 @@ pub fn start(parts: NodeParts) -> Result<Driver, SetupError> {
         reserve_done,
         sketches: Default::default(),
         listening: Vec::new(),
+        status_every: parts.status_every,
+        traffic: Default::default(),
+        files: parts.files,
+        redeemed,
+        redeem_done,
+        links,
+        links_told,
         ends_when_drained: parts.ends_when_drained,
+        is_leaving: false,
         control: parts.control,
+        recorder,
         fault: None,
     })
+}
+
+/// Takes the list that an operator put into the directory when it holds and is newer than the one remembered.
+fn newer_revocation(snapshot: &mut Snapshot, given: Option<CoSigned>, terms: &Charter) {
+    let version = |list: &CoSigned| Revocation::open(list, terms).map_or(0, |list| list.version);
+    let known = snapshot.revocation.as_ref().map_or(0, version);
+    if let Some(given) = given.filter(|given| version(given) > known) {
+        snapshot.revocation = Some(given);
+    }
 }
 
 /// Opens the ledger and checks the whole chain; it is what the head of every manifest stands on.

@@ -144,6 +144,12 @@ impl LedgerFile {
         Ok((Self { disk, path: path.into(), file: Some(file), durable, records, bytes }, torn))
     }
 
+    /// Whether something that is no whole record stands at the end of a ledger that nobody has open.
+    pub fn is_torn(path: &Path) -> Result<bool, LedgerFileError> {
+        let (_, good, _) = scan(&RealDisk, path)?;
+        Ok(good < fs::metadata(path).map_err(failed("look at", path))?.len())
+    }
+
     /// Adds a record and returns its position, from 0.
     pub fn append(&mut self, record: &[u8]) -> Result<u64, LedgerFileError> {
         if record.len() > RECORD_BYTES_MAX {

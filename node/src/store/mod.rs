@@ -4,17 +4,20 @@
 //! ledger again, or says exactly what is lost. It deliberately knows neither what the bytes mean nor who asked for them.
 //!
 //! From the ground up: [`disk`] is the seam to the file system; [`atomic`] replaces a file whole; [`keys`], [`lock`],
-//! [`state`] (with [`manifest`]), [`sequence`], [`ledger`], [`lines`] and [`status`] are the files of a node's directory;
-//! [`blocks`] is memory only.
+//! [`state`] (with [`manifest`]), [`sequence`], [`redeemed`], [`ledger`], [`lines`], [`journal`] and [`status`] are the files of a node's directory;
+//! [`backup`] copies them; [`blocks`] is memory only.
 
 pub mod atomic;
+pub mod backup;
 pub mod blocks;
 pub mod disk;
+pub mod journal;
 pub mod keys;
 pub mod ledger;
 pub mod lines;
 pub mod lock;
 pub mod manifest;
+pub mod redeemed;
 pub mod sealed;
 pub mod sequence;
 pub mod state;

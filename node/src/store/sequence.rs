@@ -92,6 +92,16 @@ impl Sequence {
         }
     }
 
+    /// Passes over so many numbers, durably: a copy of this directory may have used them.
+    pub fn skip(&mut self, numbers: u64) -> Result<(), SequenceError> {
+        let end = (self.reserved + numbers).next_multiple_of(BLOCK);
+        let text = sealed::seal(TITLE, &[format!("next {end}")]);
+        atomic::replace(&*self.disk, &self.path, text.as_bytes(), Durability::Machine)
+            .map_err(|source| SequenceError::Disk { path: self.path.clone(), source })?;
+        (self.next, self.reserved) = (end, end);
+        Ok(())
+    }
+
     /// The next number, from 0; never given before and never again. Syncs the disk once per [`BLOCK`].
     pub fn take(&mut self) -> Result<u64, SequenceError> {
         if self.next == self.reserved {
@@ -141,6 +151,16 @@ mod tests {
             }
         }
         assert!(last.unwrap() > 2_000);
+    }
+
+    #[test]
+    fn numbers_that_were_passed_over_are_never_given() {
+        let dir = folder();
+        let mut sequence = Sequence::open(dir.path(), None).unwrap();
+        assert_eq!(sequence.take().unwrap(), 0);
+        sequence.skip(1_000).unwrap();
+        assert!(sequence.take().unwrap() >= 1_000);
+        assert!(Sequence::open(dir.path(), None).unwrap().take().unwrap() >= 1_000);
     }
 
     #[test]

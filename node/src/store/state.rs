@@ -48,6 +48,9 @@ pub struct Blob<'a> {
 /// Why state could not be written or read.
 #[derive(Debug, Error)]
 pub enum StateError {
+    /// There is no generation to go back to.
+    #[error("there is no saved state before the newest one; a node keeps the last two")]
+    NothingBefore,
     /// The disk refused. The last committed generation is untouched; a generation being written is not acknowledged and
     /// may or may not be found after a restart.
     #[error("could not {what} {path}: {source}; the last committed generation is intact; {remedy}", path = path.display())]
@@ -234,6 +237,26 @@ impl StateStore {
             self.note(Note::Current { found: says, used });
         }
         Ok(found)
+    }
+
+    /// Sets the newest good generation aside, as `set-aside-K`, and makes the one before it current. Answers both; the
+    /// caller holds the lock of the directory. Nothing is deleted.
+    pub fn roll_back(&mut self) -> Result<(u64, Generation), StateError> {
+        let Some(newest) = self.latest()? else { return Err(StateError::NothingBefore) };
+        let mut older = None;
+        for number in self.numbers()?.into_iter().rev().filter(|number| *number < newest.number()) {
+            if let Ok(blobs) = self.check(number) {
+                let dir = self.generation_dir(number);
+                older = Some(Generation { number, dir, blobs, disk: self.disk.clone() });
+                break;
+            }
+        }
+        let Some(older) = older else { return Err(StateError::NothingBefore) };
+        let from = self.generation_dir(newest.number());
+        let to = self.dir.join(format!("set-aside-{}", newest.number()));
+        self.disk.rename(&from, &to).map_err(failed("rename", &from))?;
+        self.disk.sync_dir(&self.dir).map_err(failed("sync folder", &self.dir))?;
+        Ok((newest.number(), older))
     }
 
     /// What was noticed since the last call, oldest first. Each note was logged, too.

@@ -87,11 +87,13 @@ pub struct PeerStatus {
     pub rtt_ms: Option<f64>,
     /// Outer step of its last manifest.
     pub outer_step: Option<u32>,
-    /// Behaviour score.
+    /// What its model scored on its own validation data, a fraction.
     pub score: Option<f64>,
-    /// Bytes of shards pulled from it.
+    /// How it behaves: 100 is a clean record, below 50 it is not drawn.
+    pub behaviour: f64,
+    /// Bytes that came from it in answers since this node started, good or bad.
     pub bytes_pulled: u64,
-    /// Bytes of shards served to it.
+    /// Bytes handed to the network as answers to it since this node started.
     pub bytes_served: u64,
 }
 

@@ -8,3 +8,4 @@ pub mod html;
 pub mod log;
 pub mod process;
 pub mod progress;
+pub mod service;

@@ -8,7 +8,7 @@ use model::data::split::{Split, split};
 use model::seed::{Seed, shuffle};
 use protocol::crypto::keys::Keypair;
 use protocol::time::UnixSeconds;
-use protocol::wire::charter::{Charter, Member};
+use protocol::wire::charter::{Admission, Charter, Member};
 use thiserror::Error;
 
 use crate::recipe::bundle::CHARTER;
@@ -170,7 +170,7 @@ pub fn prepare(wish: &Wish<'_>) -> Result<Plan, PlanError> {
             features: corpus.train.features(),
             probe: &probe,
             base: wish.base,
-            members,
+            admission: Admission::Closed(members),
             founders: vec![founder.peer()],
             threshold: 1,
             seed: wish.seed,

@@ -15,6 +15,10 @@ pub enum Domain {
     Charter,
     /// A member certificate, by founders.
     Certificate,
+    /// An invitation, by founders.
+    Invitation,
+    /// The use of an invitation by a key, by the invitation's issuer.
+    Binding,
     /// A revocation list, by founders.
     Revocation,
     /// A manifest, by the peer that made the update.
@@ -35,6 +39,8 @@ impl Domain {
         match self {
             Self::Charter => "starling/charter/1",
             Self::Certificate => "starling/certificate/1",
+            Self::Invitation => "starling/invitation/1",
+            Self::Binding => "starling/binding/1",
             Self::Revocation => "starling/revocation/1",
             Self::Manifest => "starling/manifest/1",
             Self::Message => "starling/message/1",

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::codec::Encode;
 use crate::id::{AskId, Hash, OuterStep, PeerId, ShardIndex};
 use crate::limits::SHARDS_PER_REQUEST_MAX;
 use crate::rng::Rng;
@@ -29,7 +30,7 @@ pub enum Next {
 }
 
 /// One shard that arrived.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode)]
 pub struct Source {
     /// Who made it.
     pub peer: PeerId,
@@ -136,12 +137,14 @@ impl Pull {
         }
     }
 
-    /// Notes shards that arrived and were checked.
-    pub fn shards(&mut self, peer: &PeerId, indices: &[u32]) {
-        if let Some(p) = self.peers.get_mut(peer) {
-            p.under_way = None;
-            p.got.extend(indices.iter().filter(|i| p.wanted.contains(i)));
-        }
+    /// Notes the shards that answered a question; false when it was answered with nothing that is wanted.
+    pub fn shards(&mut self, peer: &PeerId, indices: &[u32]) -> bool {
+        let Some(p) = self.peers.get_mut(peer) else { return true };
+        p.under_way = None;
+        let mut wanted = indices.iter().filter(|i| p.wanted.contains(i)).peekable();
+        let is_progress = wanted.peek().is_some();
+        p.got.extend(wanted);
+        is_progress
     }
 
     /// Notes one shard of an answer that is still coming; it was checked.
@@ -185,6 +188,11 @@ impl Pull {
                 self.want(replacement, shard, candidates[&replacement]);
             }
         }
+    }
+
+    /// Gives up peers and what came from them.
+    pub fn drop_all(&mut self, is_dropped: impl Fn(&PeerId) -> bool) {
+        self.peers.retain(|peer, _| !is_dropped(peer));
     }
 
     /// Whether nothing is under way and nothing is left to ask.

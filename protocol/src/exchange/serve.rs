@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::codec::Encode;
 use crate::id::{Hash, PeerId};
 use crate::limits::{
     QUERY_OUTPUTS_BURST, QUERY_OUTPUTS_PER_SECOND, ROSTER_MAX, SERVE_BYTES_BURST, SERVE_BYTES_PER_SECOND,
@@ -26,7 +27,7 @@ pub struct Served {
 }
 
 /// What to answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode)]
 pub enum Reply {
     /// These bytes, in one part.
     Bytes(Arc<[u8]>),
@@ -82,7 +83,9 @@ impl Serve {
                 let hashes = wanted.into_iter().map(|(hash, _)| hash).collect();
                 self.charge(from, bytes, now).unwrap_or(Reply::Blocks(hashes))
             }
-            Want::News | Want::Charter | Want::Predict(_) => Reply::NotFound,
+            Want::News | Want::Charter | Want::Predict(_) | Want::Redeem { .. } | Want::File { .. } => {
+                Reply::NotFound
+            }
         }
     }
 
@@ -98,7 +101,7 @@ impl Serve {
     }
 
     /// Takes the bytes from the peer's quota before any work is done; `Some` says it must wait.
-    fn charge(&mut self, from: PeerId, bytes: u64, now: Time) -> Option<Reply> {
+    pub fn charge(&mut self, from: PeerId, bytes: u64, now: Time) -> Option<Reply> {
         let bucket = bucket_of(&mut self.buckets, from, SERVE_BYTES_BURST, SERVE_BYTES_PER_SECOND, now);
         if bucket.take(bytes, now) { None } else { Some(Reply::Busy(bucket.wait_for(bytes))) }
     }

@@ -1,8 +1,8 @@
 //! What a peer is told once, at its start.
 
 use crate::time::{Span, Time, UnixSeconds};
+use crate::wire::certificate::Credential;
 use crate::wire::charter::SignedCharter;
-use crate::wire::sealed::CoSigned;
 
 /// Configuration of a peer.
 #[derive(Clone, Debug)]
@@ -11,8 +11,8 @@ pub struct PeerConfig {
     pub charter: SignedCharter,
     /// Its name for people.
     pub name: String,
-    /// Its certificate, in invited runs.
-    pub certificate: Option<CoSigned>,
+    /// What makes it a member, in invited runs.
+    pub credential: Option<Credential>,
     /// Whether its owner lets its model answer queries; the charter must allow predictions, too.
     pub answers_queries: bool,
     /// Starts of this node so far, counted durably; keeps message sequences rising over restarts.

@@ -2,12 +2,13 @@
 
 use serde::Serialize;
 
+use crate::codec::Encode;
 use crate::id::{Hash, OuterStep, PeerId};
 use crate::wire::choice::Stage;
 use crate::wire::offence::Offence;
 
 /// Something that happened in the protocol.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Encode, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// A link came up.
@@ -147,6 +148,11 @@ pub enum Event {
         /// Outputs asked for: words or texts.
         outputs: u32,
     },
+    /// A key redeemed an invitation at this node.
+    Admitted {
+        /// Which.
+        peer: PeerId,
+    },
     /// A key was shut out.
     Banned {
         /// Which.
@@ -163,6 +169,11 @@ pub enum Event {
     Revocation {
         /// Its version.
         version: u32,
+    },
+    /// The charter's date passed before all outer steps were through.
+    Expired {
+        /// The last complete outer step.
+        step: OuterStep,
     },
     /// All outer steps are through.
     Finished {

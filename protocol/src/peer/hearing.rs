@@ -1,5 +1,6 @@
 //! Gossip: what each verified message changes.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use crate::codec::decode_control;
@@ -18,7 +19,67 @@ use crate::wire::open::{Standing, Verified};
 use crate::wire::proof::convicted;
 use crate::wire::sealed::{CoSigned, Sealed};
 
+/// A message that did not pass the gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Why.
+    pub offence: Offence,
+    /// Whom that is held against, if anybody is surely to blame.
+    pub culprit: Option<PeerId>,
+}
+
 impl Peer {
+    /// Opens the bytes of a message that `link` brought: the gate, with this peer's knowledge of who is a member.
+    pub fn open(&mut self, bytes: &[u8], link: PeerId, now: Time) -> Result<Verified<Message>, Refusal> {
+        if self.table.holds(bytes) {
+            return Err(Refusal { offence: Offence::Replayed, culprit: None });
+        }
+        let today = self.today(now);
+        let Self { me, config, book, allowances, .. } = self;
+        let (mut signer, mut taken, mut is_link_spent) = (None, 0, false);
+        let gate = std::cell::RefCell::new(allowances);
+        let opened = crate::wire::open::open(
+            bytes,
+            &config.charter,
+            today,
+            |named| {
+                signer = Some(*named);
+                match book.standing(named, today) {
+                    _ if *named == *me => Standing::Member,
+                    Standing::Member if gate.borrow_mut().is_spent(named, now) => {
+                        Standing::Refused(Offence::OverQuota)
+                    }
+                    standing => standing,
+                }
+            },
+            |checks| {
+                taken = checks;
+                is_link_spent = !gate.borrow_mut().take(link, checks, now);
+                !is_link_spent
+            },
+        );
+        match opened {
+            Ok(message) => {
+                gate.into_inner().settle(&link, taken, message.signer(), message.checks(), now);
+                Ok(message)
+            }
+            Err(offence) => {
+                let culprit = match offence {
+                    // Signed, so it is the signer's doing.
+                    Offence::Meaningless => signer,
+                    // No honest peer passes these on.
+                    Offence::TooLong | Offence::Malformed | Offence::OtherRun | Offence::BadSignature => {
+                        Some(link)
+                    }
+                    Offence::OverQuota if is_link_spent => Some(link),
+                    // Clocks, quotas and what is known of members differ between peers.
+                    _ => None,
+                };
+                Err(Refusal { offence, culprit })
+            }
+        }
+    }
+
     /// Takes in a message; `gossip` is set when the transport waits for a verdict.
     pub(super) fn heard(
         &mut self,
@@ -78,18 +139,19 @@ impl Peer {
         }
     }
 
-    /// Membership may have changed since the gate; a newcomer's certificate is taken in here.
+    /// Membership may have changed since the gate; a newcomer's credential is taken in here.
     fn is_heard(&mut self, signer: &PeerId, body: &Body, now: Time) -> bool {
         let today = self.today(now);
         match self.book.standing(signer, today) {
             Standing::Member => true,
-            Standing::Refused(_) => false,
-            Standing::Unknown => match body {
-                Body::Hello(Hello { certificate: Some(certificate), .. }) => {
-                    self.book.take_certificate(signer, certificate, today)
+            // A member whose certificate ran out comes back with a newer one.
+            Standing::Unknown | Standing::Refused(Offence::Expired) => match body {
+                Body::Hello(Hello { credential: Some(credential), .. }) => {
+                    self.book.take_credential(signer, credential, today)
                 }
                 _ => false,
             },
+            Standing::Refused(_) => false,
         }
     }
 
@@ -183,18 +245,9 @@ impl Peer {
     }
 
     fn heard_revocation(&mut self, signer: PeerId, list: &CoSigned, now: Time, out: &mut Outbox) -> Verdict {
-        match self.book.take_revocation(list) {
+        match self.take_revocation(list, now, out) {
+            Ok(true) => Verdict::Accept,
             Ok(false) => Verdict::Ignore,
-            Ok(true) => {
-                out.emit(Event::Revocation { version: self.book.revocation_version() });
-                let revoked: Vec<PeerId> =
-                    self.table.linked().map(|(p, _)| *p).filter(|p| self.book.is_revoked(p)).collect();
-                for peer in revoked {
-                    self.table.offend(&peer, Offence::Revoked, now);
-                    out.push(Output::Hangup(peer));
-                }
-                Verdict::Accept
-            }
             Err(offence) => {
                 self.offended(signer, offence, now, out);
                 Verdict::Reject
@@ -202,10 +255,54 @@ impl Peer {
         }
     }
 
-    /// Our own key said something this process did not say: a second copy is running.
+    /// Takes in a revocation list, from gossip or from the operator; true when it is news.
+    pub(super) fn take_revocation(
+        &mut self,
+        list: &CoSigned,
+        now: Time,
+        out: &mut Outbox,
+    ) -> Result<bool, Offence> {
+        if !self.book.take_revocation(list)? {
+            return Ok(false);
+        }
+        out.emit(Event::Revocation { version: self.book.revocation_version() });
+        let revoked: Vec<PeerId> =
+            self.table.linked().map(|(p, _)| *p).filter(|p| self.book.is_revoked(p)).collect();
+        for peer in revoked {
+            self.table.offend(&peer, Offence::Revoked, now);
+            out.push(Output::Hangup(peer));
+        }
+        // What a revoked key sent is not mixed any more, even if it came before.
+        if let Phase::Pulling { pull, .. } = &mut self.phase {
+            let book = &self.book;
+            pull.drop_all(|peer| book.is_revoked(peer));
+        }
+        Ok(true)
+    }
+
+    /// The operator hands over a list: it goes to everybody.
+    pub(super) fn revoke(&mut self, list: &CoSigned, now: Time, out: &mut Outbox) {
+        if self.take_revocation(list, now, out) == Ok(true) {
+            self.say(Body::Revocation(list.clone()), out);
+        }
+        self.drive_pull(now, out);
+    }
+
+    /// Our own key said something: an echo, or a second copy of this node. The copy that was started first pauses; of two
+    /// that were started equally often, both.
     fn heard_own(&mut self, message: &Verified<Message>, out: &mut Outbox) {
-        let incarnation = (message.value().sequence >> 32) as u32;
-        if incarnation > self.config.incarnation {
+        let sequence = message.value().sequence;
+        let (incarnation, count) = ((sequence >> 32) as u32, sequence as u32);
+        let is_not_ours = match self.said.get(&count) {
+            Some(hash) => *hash != content_hash(message.bytes()),
+            None => count > self.sequence,
+        };
+        let is_copy = match incarnation.cmp(&self.config.incarnation) {
+            Ordering::Greater => true,
+            Ordering::Equal => is_not_ours,
+            Ordering::Less => false,
+        };
+        if is_copy {
             out.emit(Event::KeyInUseElsewhere { step: self.step });
             self.is_paused = true;
         }

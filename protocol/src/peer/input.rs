@@ -1,5 +1,6 @@
 //! What can happen to a peer.
 
+use crate::codec::{Decode, Encode};
 use crate::id::{AskId, GossipId, Hash, InboundId, OuterStep, PeerId};
 use crate::time::Span;
 use crate::wire::manifest::VerifiedManifest;
@@ -7,6 +8,7 @@ use crate::wire::message::Message;
 use crate::wire::offence::Offence;
 use crate::wire::open::Verified;
 use crate::wire::request::Request;
+use crate::wire::sealed::CoSigned;
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -74,6 +76,15 @@ pub enum Input {
     Reserved(OuterStep),
     /// An operator's word.
     Command(Command),
+    /// An operator hands over a revocation list of the founders.
+    Revoked(Box<CoSigned>),
+    /// Whether an invitation may be used by the key that asked, now durably noted.
+    Redeemed {
+        /// Whose question it was.
+        inbound: InboundId,
+        /// Whether it was not used by another key before.
+        is_free: bool,
+    },
     /// Time passed.
     Wake,
 }
@@ -90,7 +101,7 @@ pub enum Answer {
 }
 
 /// How a question failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Failure {
     /// No answer, or too slow.
     Timeout,
@@ -107,7 +118,7 @@ pub enum Failure {
 }
 
 /// The result of a training order.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub struct Trained {
     /// The outer step.
     pub step: OuterStep,
@@ -126,7 +137,7 @@ pub struct Trained {
 }
 
 /// An encoded update.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub struct Update {
     /// Hash and size of each shard.
     pub shards: Vec<(Hash, u32)>,
@@ -137,7 +148,7 @@ pub struct Update {
 }
 
 /// The result of a mixing order.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub struct Mixed {
     /// The outer step.
     pub step: OuterStep,
@@ -152,7 +163,7 @@ pub struct Mixed {
 }
 
 /// What the own model says of a member's query.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub struct Predicted {
     /// Which question of theirs.
     pub inbound: InboundId,
@@ -165,7 +176,7 @@ pub struct Predicted {
 }
 
 /// The result of an evaluation order.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub struct Evaluated {
     /// The outer step.
     pub step: OuterStep,
@@ -180,7 +191,7 @@ pub struct Evaluated {
 }
 
 /// An operator's word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Command {
     /// Finish the outer step under way, then wait.
     Pause,

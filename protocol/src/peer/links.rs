@@ -9,6 +9,7 @@ use crate::roster::table::Entry;
 use crate::time::{Span, Time, UnixSeconds};
 use crate::wire::announce::Hello;
 use crate::wire::message::Body;
+use crate::wire::offence::Offence;
 use crate::wire::open::Standing;
 
 /// A hello that is due for a new link is sent after this, once for all links of the moment.
@@ -16,7 +17,10 @@ const HELLO_SOON: Span = Span::millis(300);
 
 impl Peer {
     pub(super) fn link_up(&mut self, peer: PeerId, now: Time, out: &mut Outbox) {
-        if let Standing::Refused(offence) = self.book.standing(&peer, self.today(now)) {
+        // A member whose certificate ran out may bring a newer one with its hello.
+        if let Standing::Refused(offence) = self.book.standing(&peer, self.today(now))
+            && offence != Offence::Expired
+        {
             self.offended(peer, offence, now, out);
             out.push(Output::Hangup(peer));
             return;
@@ -63,7 +67,7 @@ impl Peer {
         let hello = Hello {
             name: self.config.name.clone(),
             addresses: self.addresses.clone(),
-            certificate: self.config.certificate.clone(),
+            credential: self.config.credential.clone(),
             revocation: self.book.revocation_version(),
             step: self.step,
             stage: self.stage,

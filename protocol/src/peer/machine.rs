@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use crate::crypto::hash::content_hash;
 use crate::crypto::keys::Keypair;
 use crate::exchange::deadline::Deadlines;
 use crate::exchange::pull::Pull;
 use crate::exchange::serve::Serve;
-use crate::id::{AskId, Hash, OuterStep, PeerId};
+use crate::id::{AskId, Hash, InboundId, OuterStep, PeerId};
 use crate::ledger::chain::Head;
 use crate::ledger::record::{Contribution, Record};
 use crate::limits::{GOSSIP_BYTES_MAX, LINGER_MAX, NEWS_EVERY};
@@ -18,12 +19,17 @@ use crate::peer::snapshot::Snapshot;
 use crate::peer::status::{PeerStatus, Status};
 use crate::rng::{Rng, Seed};
 use crate::roster::admission::AdmissionBook;
+use crate::roster::allowance::Allowances;
 use crate::roster::table::Table;
 use crate::time::{Span, Time, UnixSeconds};
+use crate::wire::charter::Charter;
 use crate::wire::choice::Stage;
 use crate::wire::message::{Body, Message};
 use crate::wire::offence::{Offence, Reaction};
-use crate::wire::open::{Standing, Verified};
+use crate::wire::sealed::CoSigned;
+
+/// Own messages remembered: an hour of hellos.
+const OWN_MESSAGES_REMEMBERED: usize = 256;
 
 /// One peer of one run.
 pub struct Peer {
@@ -33,6 +39,7 @@ pub struct Peer {
     /// Number of shards of an update, the same for every codec.
     pub(super) shard_counts: Vec<usize>,
     pub(super) book: AdmissionBook,
+    pub(super) allowances: Allowances,
     pub(super) table: Table,
     pub(super) serve: Serve,
     pub(super) ledger: Head,
@@ -54,12 +61,16 @@ pub struct Peer {
     /// The outer step that was evaluated last.
     pub(super) evaluated: Option<OuterStep>,
     pub(super) asks: BTreeMap<AskId, Asked>,
+    /// Invitations that wait for the disk, with the key that redeems each.
+    pub(super) redeeming: BTreeMap<InboundId, (PeerId, CoSigned)>,
     pub(super) laggards: std::collections::BTreeSet<PeerId>,
     pub(super) hello_at: Time,
     pub(super) linger_until: Option<Time>,
     pub(super) is_drained: bool,
+    /// Hashes of the last own messages by their count, to tell an echo from a second copy of this node.
+    pub(super) said: BTreeMap<u32, Hash>,
+    pub(super) sequence: u32,
     started: Option<Time>,
-    sequence: u32,
     next_ask: u64,
 }
 
@@ -98,6 +109,8 @@ pub(super) enum Phase {
     Evaluating,
     /// All outer steps are through.
     Through,
+    /// The charter's date has passed: nothing is trained, published or mixed any more.
+    Expired,
     /// Said farewell.
     Left,
 }
@@ -118,14 +131,15 @@ impl Peer {
             let _ = book.take_revocation(list);
         }
         let me = keys.peer();
-        if let Some(certificate) = &config.certificate {
-            book.take_certificate(&me, certificate, config.date.1);
+        if let Some(credential) = &config.credential {
+            book.take_credential(&me, credential, config.date.1);
         }
         let reserved = OuterStep(config.reserved).max(restored.step);
         Self {
             me,
             shard_counts: cuts.iter().map(ExactSizeIterator::len).collect(),
             book,
+            allowances: Allowances::new(charter.founders.len()),
             table: Table::default(),
             serve: Serve::default(),
             ledger: restored.ledger,
@@ -145,12 +159,14 @@ impl Peer {
             score_last: None,
             evaluated: None,
             asks: BTreeMap::new(),
+            redeeming: BTreeMap::new(),
             laggards: std::collections::BTreeSet::new(),
             hello_at: Time(0),
             linger_until: None,
             is_drained: false,
-            started: None,
+            said: BTreeMap::new(),
             sequence: 0,
+            started: None,
             next_ask: 0,
             keys,
             config,
@@ -162,6 +178,8 @@ impl Peer {
         if self.started.is_none() {
             self.start(now, out);
         }
+        // Before the input: what was trained under a charter that has run out is not signed any more.
+        self.expire(now, out);
         match input {
             Input::LinkUp(peer) => self.link_up(peer, now, out),
             Input::LinkDown(peer) => self.link_down(peer, now, out),
@@ -181,19 +199,11 @@ impl Peer {
                 self.try_publish(now, out);
             }
             Input::Command(command) => self.command(command, now, out),
+            Input::Revoked(list) => self.revoke(&list, now, out),
+            Input::Redeemed { inbound, is_free } => self.redeemed(inbound, is_free, now, out),
             Input::Wake => {}
         }
         self.wake(now, out);
-    }
-
-    /// Opens the bytes of a gossip message: the gate, with this peer's knowledge of who is a member.
-    pub fn open(&mut self, bytes: &[u8], now: Time) -> Result<Verified<Message>, Offence> {
-        let today = self.today(now);
-        let charter = self.config.charter.clone();
-        let (me, book) = (self.me, &mut self.book);
-        crate::wire::open::open(bytes, &charter, today, |signer| {
-            if *signer == me { Standing::Member } else { book.hear(signer, now, today) }
-        })
     }
 
     /// When to call again with [`Input::Wake`] if nothing else happens.
@@ -207,7 +217,8 @@ impl Peer {
             _ => None,
         };
         let linger = if self.is_drained { None } else { self.linger_until };
-        [Some(self.hello_at), asks, phase, linger].into_iter().flatten().min()
+        let expiry = if self.is_expired() { None } else { self.expires_at() };
+        [Some(self.hello_at), asks, phase, linger, expiry].into_iter().flatten().min()
     }
 
     fn start(&mut self, now: Time, out: &mut Outbox) {
@@ -244,6 +255,32 @@ impl Peer {
             self.try_pull(now, out);
         }
         self.try_drain(now, out);
+    }
+
+    /// When the charter's date passes, on the driver's time scale; `None` when that is beyond all times.
+    fn expires_at(&self) -> Option<Time> {
+        let (at, date) = self.config.date;
+        let left = self.book.charter().expires.0.saturating_sub(date.0).checked_mul(1_000_000)?;
+        at.0.checked_add(left).map(Time)
+    }
+
+    /// After its date nobody trains under a charter: what is under way is dropped, the last complete step stays.
+    fn expire(&mut self, now: Time, out: &mut Outbox) {
+        let has_ended = matches!(self.phase, Phase::Expired | Phase::Through | Phase::Left);
+        if has_ended || self.today(now) < self.book.charter().expires {
+            return;
+        }
+        self.phase = Phase::Expired;
+        let pulls: Vec<AskId> = self.asks.keys().copied().collect();
+        pulls.into_iter().for_each(|ask| out.push(Output::Cancel(ask)));
+        self.asks.clear();
+        out.emit(Event::Expired { step: self.step });
+        out.push(Output::Commit(self.step));
+    }
+
+    /// Whether the charter's date passed before the run was through.
+    pub fn is_expired(&self) -> bool {
+        matches!(self.phase, Phase::Expired)
     }
 
     fn ask_due(&mut self, ask: AskId, now: Time, out: &mut Outbox) {
@@ -283,10 +320,16 @@ impl Peer {
                 if let Some(entry) = self.table.known_mut(&asked.peer) {
                     entry.answered();
                 }
-                if let Phase::Pulling { pull, .. } = &mut self.phase {
-                    pull.shards(&asked.peer, &indices);
+                let is_progress = match &mut self.phase {
+                    Phase::Pulling { pull, .. } => pull.shards(&asked.peer, &indices),
+                    _ => true,
+                };
+                if is_progress {
+                    self.drive_pull(now, out);
+                } else {
+                    // Asked again, it would answer nothing again, without end.
+                    self.give_up(asked.peer, Failure::Wrong, now, out);
                 }
-                self.drive_pull(now, out);
             }
         }
     }
@@ -308,6 +351,11 @@ impl Peer {
             }
         }
         self.asks.remove(&ask);
+        self.give_up(peer, failure, now, out);
+    }
+
+    /// Pulls no more from a peer in this outer step; what it sent is used, what is missing is drawn elsewhere.
+    fn give_up(&mut self, peer: PeerId, failure: Failure, now: Time, out: &mut Outbox) {
         let why = match failure {
             Failure::Timeout => "timeout",
             Failure::Busy(_) => "busy",
@@ -393,7 +441,7 @@ impl Peer {
         // A certificate that ran out since the start shows up at the next outer step, where membership counts.
         let peers = self.linked_members(self.config.date.1).count() as u32;
         let state = match &self.phase {
-            _ if self.is_paused => "paused",
+            _ if self.is_paused && !self.is_expired() => "paused",
             Phase::Idle => "waiting for peers",
             Phase::Training { .. } if peers == 0 => "0 peers: training alone, waiting",
             Phase::Training { .. } if self.stage == Stage::Settle => "publishing",
@@ -404,6 +452,7 @@ impl Peer {
             Phase::Mixing { .. } => "mixing",
             Phase::Evaluating => "evaluating",
             Phase::Through => "done",
+            Phase::Expired => "expired: the charter's date has passed",
             Phase::Left => "left",
         };
         Status {
@@ -439,6 +488,21 @@ impl Peer {
         self.table.iter().map(row).collect()
     }
 
+    /// The charter in force.
+    pub fn charter(&self) -> &Charter {
+        self.book.charter()
+    }
+
+    /// The revocation list in force.
+    pub fn revocation(&self) -> Option<&CoSigned> {
+        self.book.revocation()
+    }
+
+    /// Version of the revocation list in force; 0 for none.
+    pub fn revocation_version(&self) -> u32 {
+        self.book.revocation_version()
+    }
+
     /// Whether nobody needs this peer any more: the driver may stop.
     pub fn is_drained(&self) -> bool {
         self.is_drained || matches!(self.phase, Phase::Left)
@@ -467,6 +531,10 @@ impl Peer {
     pub(super) fn say(&mut self, body: Body, out: &mut Outbox) -> std::sync::Arc<[u8]> {
         let bytes = self.seal(body);
         let kept: std::sync::Arc<[u8]> = bytes.as_slice().into();
+        self.said.insert(self.sequence, content_hash(&kept));
+        if self.said.len() > OWN_MESSAGES_REMEMBERED {
+            self.said.pop_first();
+        }
         out.push(Output::Publish(bytes));
         kept
     }

@@ -7,6 +7,7 @@ pub mod config;
 pub mod event;
 pub mod hearing;
 pub mod input;
+pub mod journal;
 pub mod links;
 pub mod machine;
 pub mod output;

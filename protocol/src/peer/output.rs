@@ -1,5 +1,6 @@
 //! What a peer wants done.
 
+use crate::codec::Encode;
 use crate::exchange::pull::Source;
 use crate::exchange::serve::Reply;
 use crate::id::{AskId, GossipId, Hash, InboundId, OuterStep, PeerId, ShardIndex};
@@ -11,7 +12,7 @@ use crate::wire::manifest::Expected;
 use crate::wire::prediction::Query;
 
 /// Something to be done by the driver.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Encode)]
 pub enum Output {
     /// Gossip these sealed bytes.
     Publish(Vec<u8>),
@@ -49,6 +50,24 @@ pub enum Output {
         /// The texts.
         query: Query,
     },
+    /// Answer a peer with a piece of a file that the charter names.
+    AnswerFile {
+        /// Which question of theirs.
+        inbound: InboundId,
+        /// Hash of the file.
+        hash: Hash,
+        /// Which piece.
+        piece: u32,
+    },
+    /// Note durably that this key uses this invitation, unless another one did; answer with `Redeemed`.
+    Redeem {
+        /// Which question of theirs.
+        inbound: InboundId,
+        /// Hash of the invitation.
+        invitation: Hash,
+        /// The key.
+        peer: PeerId,
+    },
     /// Dial a peer at these addresses.
     Dial {
         /// Whom.
@@ -84,7 +103,7 @@ pub enum Output {
 }
 
 /// What becomes of a gossip message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode)]
 pub enum Verdict {
     /// Pass it on.
     Accept,
@@ -95,7 +114,7 @@ pub enum Verdict {
 }
 
 /// A question to a peer.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Encode)]
 pub enum Question {
     /// What do you know?
     News,
@@ -116,7 +135,7 @@ pub enum Question {
 }
 
 /// A training order: inner steps, then an encoded update.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Encode)]
 pub struct TrainOrder {
     /// The outer step.
     pub step: OuterStep,
@@ -127,7 +146,7 @@ pub struct TrainOrder {
 }
 
 /// A mixing order. The driver holds the bytes of every source, except of shards that it mixed ahead.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Encode)]
 pub struct MixOrder {
     /// The outer step.
     pub step: OuterStep,
@@ -138,7 +157,7 @@ pub struct MixOrder {
 }
 
 /// How to combine.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Encode)]
 pub enum MixHow {
     /// With the own parameters by a rule, then the outer optimizer.
     Step {

@@ -1,20 +1,26 @@
 //! Answers to what other peers ask.
 
 use crate::codec::{CONTROL_BYTES_MAX, encode};
+use crate::crypto::hash::content_hash;
+use crate::crypto::signed::Domain;
 use crate::exchange::serve::Reply;
 use crate::id::{InboundId, PeerId};
-use crate::limits::{ANSWER_ELEMENTS_MAX, QUERY_ROWS_MAX, QUERY_WORDS_MAX, REQUEST_BYTES_MAX};
+use crate::limits::{
+    ANSWER_ELEMENTS_MAX, FILE_PIECE_BYTES, QUERY_ROWS_MAX, QUERY_WORDS_MAX, REDEEMING_MAX, REQUEST_BYTES_MAX,
+};
 use crate::peer::event::Event;
 use crate::peer::input::Predicted;
 use crate::peer::machine::Peer;
 use crate::peer::output::{Outbox, Output};
-use crate::time::Time;
-use crate::wire::charter::TaskTerms;
+use crate::time::{Span, Time};
+use crate::wire::certificate::{Binding, Credential, Invitation};
+use crate::wire::charter::{Admission, TaskTerms};
 use crate::wire::manifest::VERSION;
 use crate::wire::offence::Offence;
 use crate::wire::open::Standing;
 use crate::wire::prediction::{Prediction, Query};
 use crate::wire::request::{News, Request, Want};
+use crate::wire::sealed::Sealed;
 
 impl Peer {
     pub(super) fn asked(
@@ -30,12 +36,33 @@ impl Peer {
             self.queried(inbound, from, query, now, out);
             return;
         }
+        let is_invited = matches!(self.book.charter().admission, Admission::Invite);
         let reply = match (standing, &request.want) {
             (Standing::Member, Want::News) => Reply::Bytes(self.news().into()),
-            (Standing::Member, want) if !matches!(want, Want::Charter) => self.serve.reply(from, want, now),
             // The charter is no secret: whoever was pointed to this node may read what it asks for.
             (Standing::Member | Standing::Unknown, Want::Charter) => {
                 Reply::Bytes(self.config.charter.to_bytes().into())
+            }
+            (
+                Standing::Member | Standing::Unknown | Standing::Refused(Offence::Expired),
+                Want::Redeem { .. },
+            ) if is_invited => match self.redeem(inbound, from, &request.want, now, out) {
+                Some(reply) => reply,
+                None => return,
+            },
+            (Standing::Member, Want::File { hash, piece }) => {
+                if let Some(busy) = self.serve.charge(from, FILE_PIECE_BYTES as u64, now) {
+                    busy
+                } else {
+                    out.push(Output::AnswerFile { inbound, hash: *hash, piece: *piece });
+                    return;
+                }
+            }
+            (Standing::Member, Want::Redeem { .. }) => Reply::Refused,
+            (Standing::Member, want) => self.serve.reply(from, want, now),
+            // A newcomer asks before its hello was heard; it asks again.
+            (Standing::Unknown | Standing::Refused(Offence::Expired), Want::News) if is_invited => {
+                Reply::NotFound
             }
             (Standing::Refused(offence), _) => {
                 self.offended(from, offence, now, out);
@@ -104,6 +131,50 @@ impl Peer {
         let run = self.config.charter.run();
         let answer = Prediction { version: VERSION, run, query, step, probabilities };
         out.push(Output::Answer { inbound, reply: Reply::Bytes(answer.seal(&self.keys).into()) });
+    }
+
+    /// Looks at an invitation that was brought here to be used; `None` when the answer waits for the disk.
+    fn redeem(
+        &mut self,
+        inbound: InboundId,
+        from: PeerId,
+        want: &Want,
+        now: Time,
+        out: &mut Outbox,
+    ) -> Option<Reply> {
+        let Want::Redeem { invitation: sealed, secret } = want else { return Some(Reply::Refused) };
+        let checks = sealed.checks(&self.book.charter().founders);
+        if self.redeeming.len() >= REDEEMING_MAX || !self.allowances.take(from, checks, now) {
+            return Some(Reply::Busy(Span::seconds(1)));
+        }
+        let Ok(invitation) = Invitation::open(sealed, self.book.charter()) else {
+            return Some(Reply::Refused);
+        };
+        let is_good = invitation.issuer == self.me
+            && invitation.token == Invitation::token_of(secret)
+            && self.today(now) < invitation.redeem_until;
+        if !is_good {
+            return Some(Reply::Refused);
+        }
+        self.redeeming.insert(inbound, (from, sealed.clone()));
+        out.push(Output::Redeem { inbound, invitation: content_hash(&sealed.body), peer: from });
+        None
+    }
+
+    /// The disk has spoken: the key is bound to the invitation, or another one was before.
+    pub(super) fn redeemed(&mut self, inbound: InboundId, is_free: bool, now: Time, out: &mut Outbox) {
+        let Some((peer, invitation)) = self.redeeming.remove(&inbound) else { return };
+        if !is_free {
+            out.push(Output::Answer { inbound, reply: Reply::NotFound });
+            return;
+        }
+        let today = self.today(now);
+        let bound = Binding { invitation: content_hash(&invitation.body), peer, from: today };
+        let binding = Sealed::new(&self.keys, Domain::Binding, &bound);
+        let reply = Reply::Bytes(binding.to_bytes().into());
+        self.book.take_credential(&peer, &Credential::Invited { invitation, binding }, today);
+        out.emit(Event::Admitted { peer });
+        out.push(Output::Answer { inbound, reply });
     }
 
     /// Own hello and announcement first, then proofs of malice, then everybody's words, as far as they fit one control

@@ -1,12 +1,11 @@
-//! Who may be heard: the charter's list, certificates, revocations, bans, and each peer's message quota.
+//! Who may be heard: the charter's list, certificates, revocations and bans.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::id::PeerId;
-use crate::limits::{GOSSIP_BURST, GOSSIP_PER_SECOND, ROSTER_MAX};
-use crate::quota::Bucket;
-use crate::time::{Time, UnixSeconds};
-use crate::wire::certificate::{Certificate, Revocation};
+use crate::limits::ROSTER_MAX;
+use crate::time::UnixSeconds;
+use crate::wire::certificate::{Certificate, Credential, Revocation};
 use crate::wire::charter::{Charter, SignedCharter};
 use crate::wire::offence::Offence;
 use crate::wire::open::Standing;
@@ -16,22 +15,15 @@ use crate::wire::sealed::CoSigned;
 #[derive(Clone, Debug)]
 pub struct AdmissionBook {
     charter: SignedCharter,
-    certificates: BTreeMap<PeerId, (Certificate, CoSigned)>,
+    certificates: BTreeMap<PeerId, (Certificate, Credential)>,
     revocation: Option<(Revocation, CoSigned)>,
     banned: BTreeSet<PeerId>,
-    quotas: BTreeMap<PeerId, Bucket>,
 }
 
 impl AdmissionBook {
     /// A book that knows the charter only.
     pub fn new(charter: SignedCharter) -> Self {
-        Self {
-            charter,
-            certificates: BTreeMap::new(),
-            revocation: None,
-            banned: BTreeSet::new(),
-            quotas: BTreeMap::new(),
-        }
+        Self { charter, certificates: BTreeMap::new(), revocation: None, banned: BTreeSet::new() }
     }
 
     /// The charter in force.
@@ -62,34 +54,25 @@ impl AdmissionBook {
         }
     }
 
-    /// The same, and takes one message from the peer's quota.
-    pub fn hear(&mut self, peer: &PeerId, now: Time, today: UnixSeconds) -> Standing {
-        let standing = self.standing(peer, today);
-        if standing != Standing::Member {
-            return standing;
-        }
-        let bucket = self
-            .quotas
-            .entry(*peer)
-            .or_insert_with(|| Bucket::new(GOSSIP_BURST.into(), GOSSIP_PER_SECOND.into(), now));
-        if bucket.take(1, now) { Standing::Member } else { Standing::Refused(Offence::OverQuota) }
-    }
-
-    /// Takes in a certificate that came with a hello; false when it does not hold or the book is full.
-    pub fn take_certificate(&mut self, peer: &PeerId, sealed: &CoSigned, today: UnixSeconds) -> bool {
-        if self.certificates.get(peer).is_some_and(|(_, known)| known == sealed) {
+    /// Takes in a credential that came with a hello; false when it does not hold or the book is full.
+    pub fn take_credential(&mut self, peer: &PeerId, credential: &Credential, today: UnixSeconds) -> bool {
+        if self.certificates.get(peer).is_some_and(|(_, known)| known == credential) {
             return true;
         }
-        let Ok(certificate) = Certificate::open(sealed, self.charter()) else { return false };
+        let Ok(certificate) = credential.open(self.charter()) else { return false };
         if certificate.peer != *peer || !certificate.holds(today) || self.certificates.len() >= ROSTER_MAX {
             return false;
         }
-        self.certificates.insert(*peer, (certificate, sealed.clone()));
+        self.certificates.insert(*peer, (certificate, credential.clone()));
         true
     }
 
     /// Takes in a revocation list; true when it is newer than the one in force and holds.
     pub fn take_revocation(&mut self, sealed: &CoSigned) -> Result<bool, Offence> {
+        // Everybody repeats the list in force with every hello: it is checked once.
+        if self.revocation.as_ref().is_some_and(|(_, known)| known == sealed) {
+            return Ok(false);
+        }
         let list = Revocation::open(sealed, self.charter()).map_err(|_| Offence::Meaningless)?;
         if let Some((current, _)) = &self.revocation {
             if list.version <= current.version {

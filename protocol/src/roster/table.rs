@@ -224,6 +224,14 @@ impl Table {
         self.entries.is_empty()
     }
 
+    /// Whether these are the bytes of a message that is kept: hearing it again tells nothing new.
+    pub fn holds(&self, message: &[u8]) -> bool {
+        // A sealed message begins with its signer's key.
+        let signer = message.first_chunk::<32>().map(|key| PeerId(*key));
+        let entry = signer.and_then(|signer| self.entries.get(&signer));
+        entry.is_some_and(|e| e.news.iter().flatten().any(|kept| **kept == *message))
+    }
+
     /// Every entry, by key.
     pub fn iter(&self) -> impl Iterator<Item = (&PeerId, &Entry)> {
         self.entries.iter()

@@ -88,7 +88,7 @@ impl World {
             Answered::Failed(failure) => return self.feed(i, Input::Failed { ask, failure }),
         };
         let input = match asking.question {
-            Question::News => self.news(i, ask, &parts),
+            Question::News => self.news(i, from, ask, &parts),
             Question::Manifest { expected, .. } => {
                 let shards = self.cuts.len();
                 match parts.first().map(|bytes| Manifest::open(bytes, &expected, |_| shards)) {
@@ -122,13 +122,15 @@ impl World {
         self.feed(i, input);
     }
 
-    fn news(&mut self, i: u32, ask: AskId, parts: &[Arc<[u8]>]) -> Input {
+    fn news(&mut self, i: u32, from: u32, ask: AskId, parts: &[Arc<[u8]>]) -> Input {
         let Some(news) = parts.first().and_then(|bytes| decode_control::<News>(bytes).ok()) else {
             return Input::Failed { ask, failure: Failure::Wrong };
         };
         let node = &mut self.nodes[i as usize];
         let time = node.clock.shows(self.now);
-        let opened = news.messages.iter().filter_map(|message| node.peer.open(message, time).ok()).collect();
+        let link = self.keys[from as usize].peer();
+        let opened =
+            news.messages.iter().filter_map(|message| node.peer.open(message, link, time).ok()).collect();
         Input::Answered { ask, answer: Answer::News(opened) }
     }
 }

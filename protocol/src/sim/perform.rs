@@ -131,8 +131,12 @@ impl World {
                 let after = self.training_time(i, order.plan.inner_steps);
                 self.plan(i, after, Happening::Trained(Box::new(order)));
             }
-            // Never ordered here: these nodes report whole answers, and their charter allows no queries.
-            Output::MixAhead(_) | Output::Predict { .. } => {}
+            // Never ordered here: these nodes report whole answers, their charter allows no queries, lists its members and
+            // names no files.
+            Output::MixAhead(_)
+            | Output::Predict { .. }
+            | Output::AnswerFile { .. }
+            | Output::Redeem { .. } => {}
             Output::Mix(order) => {
                 self.check_sources(i, &order);
                 self.plan(i, MIXING, Happening::Mixed(Box::new(order)));

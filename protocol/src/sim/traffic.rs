@@ -104,7 +104,8 @@ impl World {
             return;
         }
         let time = node.time(now);
-        match node.peer.open(&message.bytes, time) {
+        let link = self.keys[from as usize].peer();
+        match node.peer.open(&message.bytes, link, time) {
             Ok(verified) => {
                 if message.is_announcement && node.is_honest() && !is_copy {
                     self.meter.heard(now.since(message.said));
@@ -115,13 +116,11 @@ impl World {
                 self.feed(i, Input::Heard { gossip: GossipId(message.number), message: verified });
                 self.judged = None;
             }
-            Err(offence) => {
-                self.meter.refused(offence);
-                // As the driver of a node does: of all refusals only this one comes after the signature.
-                if offence == Offence::Meaningless
-                    && let Ok(sealed) = decode_control::<Sealed>(&message.bytes)
-                {
-                    self.feed(i, Input::Offended { peer: sealed.signer, offence });
+            Err(refusal) => {
+                self.meter.refused(refusal.offence);
+                // As the driver of a node does.
+                if let Some(peer) = refusal.culprit {
+                    self.feed(i, Input::Offended { peer, offence: refusal.offence });
                 }
             }
         }

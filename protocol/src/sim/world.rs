@@ -238,7 +238,7 @@ impl World {
         let config = PeerConfig {
             charter: self.charter.clone(),
             name: format!("peer {i}"),
-            certificate: None,
+            credential: None,
             incarnation,
             reserved,
             date: (Time(0), date),

@@ -1,11 +1,12 @@
 //! The plan of a run: a pure function from an outer step to what is done in it.
 
+use crate::codec::Encode;
 use crate::id::OuterStep;
 use crate::wire::charter::Charter;
 use crate::wire::choice::{Codec, Stage};
 
 /// What a charter asks for in one outer step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode)]
 pub struct Plan {
     /// Train, settle or done.
     pub stage: Stage,

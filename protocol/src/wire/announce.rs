@@ -4,8 +4,9 @@ use bincode::{Decode, Encode};
 
 use crate::id::{Hash, OuterStep};
 use crate::limits::{ADDRESS_BYTES_MAX, ADDRESSES_MAX};
+use crate::wire::certificate::Credential;
 use crate::wire::choice::Stage;
-use crate::wire::sealed::{CoSigned, Sealed};
+use crate::wire::sealed::Sealed;
 use crate::wire::text::{check_name, check_text};
 
 /// "I made an update": where its manifest is to be had.
@@ -28,8 +29,8 @@ pub struct Hello {
     pub name: String,
     /// Where it can be reached, as multiaddresses.
     pub addresses: Vec<String>,
-    /// Its certificate, in invited runs.
-    pub certificate: Option<CoSigned>,
+    /// What makes it a member, in invited runs.
+    pub credential: Option<Credential>,
     /// Version of the revocation list it holds; 0 for none.
     pub revocation: u32,
     /// Its last complete outer step.

@@ -1,12 +1,13 @@
-//! Certificates, revocations and key rotation: who is a member beyond the charter's own list.
+//! Certificates, invitations, revocations and key rotation: who is a member beyond the charter's own list.
 
 use bincode::{Decode, Encode};
 use thiserror::Error;
 
 use crate::codec::{CodecError, decode_control, decode_manifest};
+use crate::crypto::hash::{blake3_of, content_hash};
 use crate::crypto::keys::is_usable;
 use crate::crypto::signed::Domain;
-use crate::id::{PeerId, RunId};
+use crate::id::{Hash, PeerId, RunId};
 use crate::limits::REVOKED_MAX;
 use crate::time::UnixSeconds;
 use crate::wire::charter::Charter;
@@ -26,6 +27,48 @@ pub struct Certificate {
     pub not_before: UnixSeconds,
     /// First second it no longer holds.
     pub not_after: UnixSeconds,
+}
+
+/// Leave for one node, the issuer, to make one key a member; signed by the threshold of founders before that key is known.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Invitation {
+    /// The run it holds for.
+    pub run: RunId,
+    /// The node at which it is redeemed, once.
+    pub issuer: PeerId,
+    /// Hash of the secret that the invited organization was given.
+    pub token: Hash,
+    /// Who will run the node.
+    pub organization: String,
+    /// First second at which it can no longer be redeemed.
+    pub redeem_until: UnixSeconds,
+    /// First second at which the membership no longer holds.
+    pub not_after: UnixSeconds,
+}
+
+/// The issuer's word that a key redeemed an invitation.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Binding {
+    /// Hash of the invitation's signed body.
+    pub invitation: Hash,
+    /// The key.
+    pub peer: PeerId,
+    /// When.
+    pub from: UnixSeconds,
+}
+
+/// What makes a key a member of an invited run.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Credential {
+    /// The founders named the key.
+    Certificate(CoSigned),
+    /// The founders invited an organization, and the issuer names the key.
+    Invited {
+        /// The [`Invitation`].
+        invitation: CoSigned,
+        /// The [`Binding`].
+        binding: Sealed,
+    },
 }
 
 /// Keys that are members no more; a higher version replaces a lower one. Signed by the threshold of founders.
@@ -119,6 +162,80 @@ impl Certificate {
     /// Whether it holds at this date.
     pub fn holds(&self, now: UnixSeconds) -> bool {
         self.not_before <= now && now < self.not_after
+    }
+}
+
+impl Invitation {
+    /// The hash a secret must have.
+    pub fn token_of(secret: &[u8; 32]) -> Hash {
+        blake3_of("starling/invitation/token/1", &[secret])
+    }
+
+    /// Checks an invitation against the charter; whether it can be redeemed today is for its issuer to say.
+    pub fn open(sealed: &CoSigned, charter: &Charter) -> Result<Self, CredentialError> {
+        let invitation: Self = decode_control(&sealed.body)?;
+        same_run(charter, invitation.run)?;
+        check_name("organization", &invitation.organization)?;
+        if !is_usable(&invitation.issuer) {
+            return Err(CredentialError::Meaningless("its issuer is no ed25519 public key"));
+        }
+        if invitation.not_after < invitation.redeem_until {
+            return Err(CredentialError::Meaningless("its membership ends before it can be redeemed"));
+        }
+        enough(sealed, Domain::Invitation, charter)?;
+        Ok(invitation)
+    }
+}
+
+impl Credential {
+    /// The certificate it stands for, checked against the charter; whether it holds today is [`Certificate::holds`].
+    pub fn open(&self, charter: &Charter) -> Result<Certificate, CredentialError> {
+        match self {
+            Self::Certificate(sealed) => Certificate::open(sealed, charter),
+            Self::Invited { invitation, binding } => {
+                let certificate = self.claim()?;
+                let opened = Invitation::open(invitation, charter)?;
+                if binding.signer != opened.issuer || binding.verify(Domain::Binding).is_err() {
+                    return Err(CredentialError::Signatures { expected: 1, found: 0 });
+                }
+                if !is_usable(&certificate.peer) {
+                    return Err(CredentialError::Meaningless("its key is no ed25519 public key"));
+                }
+                Ok(certificate)
+            }
+        }
+    }
+
+    /// What it says, before any signature was checked.
+    pub fn claim(&self) -> Result<Certificate, CredentialError> {
+        match self {
+            Self::Certificate(sealed) => Ok(decode_control(&sealed.body)?),
+            Self::Invited { invitation, binding } => {
+                let invited: Invitation = decode_control(&invitation.body)?;
+                let bound: Binding = decode_control(&binding.body)?;
+                if bound.invitation != content_hash(&invitation.body) {
+                    return Err(CredentialError::Meaningless("its binding is of another invitation"));
+                }
+                if bound.from >= invited.redeem_until {
+                    return Err(CredentialError::Meaningless("it was redeemed too late"));
+                }
+                Ok(Certificate {
+                    run: invited.run,
+                    peer: bound.peer,
+                    organization: invited.organization,
+                    not_before: bound.from,
+                    not_after: invited.not_after,
+                })
+            }
+        }
+    }
+
+    /// Signatures that have to be checked before it is believed.
+    pub fn checks(&self, founders: &[PeerId]) -> u32 {
+        match self {
+            Self::Certificate(sealed) => sealed.checks(founders),
+            Self::Invited { invitation, .. } => invitation.checks(founders) + 1,
+        }
     }
 }
 

@@ -59,7 +59,7 @@ pub struct Privacy {
 }
 
 /// A manifest whose signature and fields were checked.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub struct VerifiedManifest {
     /// The peer that signed it.
     pub peer: PeerId,
@@ -70,7 +70,7 @@ pub struct VerifiedManifest {
 }
 
 /// What a manifest must agree with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode)]
 pub struct Expected {
     /// The run.
     pub run: RunId,

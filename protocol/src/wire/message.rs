@@ -5,7 +5,7 @@ use bincode::{Decode, Encode};
 use crate::codec::encode;
 use crate::crypto::keys::Keypair;
 use crate::crypto::signed::Domain;
-use crate::id::{OuterStep, RunId};
+use crate::id::{OuterStep, PeerId, RunId};
 use crate::wire::announce::{Announce, Card, Hello, Proof};
 use crate::wire::manifest::VERSION;
 use crate::wire::sealed::{CoSigned, Sealed};
@@ -54,6 +54,16 @@ impl Message {
 }
 
 impl Body {
+    /// Signatures inside it that have to be checked before it is believed.
+    pub fn checks(&self, founders: &[PeerId]) -> u32 {
+        match self {
+            Self::Revocation(list) => list.checks(founders),
+            Self::Proof(_) => 2,
+            // A hello's credential is checked once, when its bearer is new.
+            Self::Announce(_) | Self::Hello(_) | Self::Card(_) | Self::Farewell(_) => 0,
+        }
+    }
+
     /// The kind's name in events and metrics.
     pub const fn name(&self) -> &'static str {
         match self {

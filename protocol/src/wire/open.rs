@@ -2,6 +2,9 @@
 //!
 //! Checks run from cheap to dear: length, version, run, membership and quota, signature, schema, meaning. Replay is
 //! judged by the roster, which knows what was heard. Nothing behind this gate sees unverified bytes.
+//!
+//! Quotas come twice, because the signer a message names is a claim until its signature was checked: whoever brought the
+//! bytes pays in advance for checks that may fail, and the signer for those that held.
 
 use std::sync::Arc;
 
@@ -10,7 +13,7 @@ use crate::crypto::signed::Domain;
 use crate::id::{OuterStep, PeerId};
 use crate::limits::{GOSSIP_BYTES_MAX, STEPS_AHEAD_MAX};
 use crate::time::UnixSeconds;
-use crate::wire::certificate::Certificate;
+use crate::wire::certificate::Credential;
 use crate::wire::charter::{Admission, SignedCharter};
 use crate::wire::choice::Stage;
 use crate::wire::manifest::VERSION;
@@ -25,6 +28,7 @@ pub struct Verified<T> {
     value: T,
     signer: PeerId,
     bytes: Arc<[u8]>,
+    checks: u32,
 }
 
 impl<T> Verified<T> {
@@ -42,12 +46,17 @@ impl<T> Verified<T> {
     pub fn bytes(&self) -> &Arc<[u8]> {
         &self.bytes
     }
+
+    /// Signature checks it takes to believe it, those of what it carries included: its price.
+    pub fn checks(&self) -> u32 {
+        self.checks
+    }
 }
 
 /// What the gate has to know of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// A member whose quota allows one more message.
+    /// A member that may be heard.
     Member,
     /// Nobody vouched for this key yet.
     Unknown,
@@ -57,12 +66,15 @@ pub enum Standing {
 
 /// Opens a gossip message.
 ///
-/// `standing` tells what is known of a signer and charges its quota.
+/// `standing` tells what is known of the signer a message names, its own quota included; nothing is charged for it yet,
+/// because anybody can write a name. `may_check` charges whoever brought the bytes for so many signature checks, and
+/// answers whether they may be made. What the message cost when it held is [`Verified::checks`].
 pub fn open(
     bytes: &[u8],
     charter: &SignedCharter,
     now: UnixSeconds,
-    mut standing: impl FnMut(&PeerId) -> Standing,
+    standing: impl FnOnce(&PeerId) -> Standing,
+    may_check: impl FnOnce(u32) -> bool,
 ) -> Result<Verified<Message>, Offence> {
     if bytes.len() > GOSSIP_BYTES_MAX {
         return Err(Offence::TooLong);
@@ -76,35 +88,44 @@ pub fn open(
     if sealed.body.get(1..33) != Some(&charter.run().0.0[..]) {
         return Err(Offence::OtherRun);
     }
-    let newcomer = match standing(&sealed.signer) {
-        Standing::Member => false,
-        Standing::Refused(offence) => return Err(offence),
-        Standing::Unknown => match charter.charter().admission {
-            Admission::Invite => true,
-            Admission::Closed(_) => return Err(Offence::NotMember),
-        },
+    let introduction = match (standing(&sealed.signer), &charter.charter().admission) {
+        (Standing::Member, _) => None,
+        // It may bring a newer certificate.
+        (Standing::Refused(Offence::Expired), Admission::Invite) => {
+            Some(introduction(&sealed, now).map_err(|_| Offence::Expired)?)
+        }
+        (Standing::Refused(offence), _) => return Err(offence),
+        (Standing::Unknown, Admission::Invite) => Some(introduction(&sealed, now)?),
+        (Standing::Unknown, Admission::Closed(_)) => return Err(Offence::NotMember),
     };
-    if newcomer {
-        introduce(&sealed, charter, now)?;
+    let founders = &charter.charter().founders;
+    let introducing = introduction.as_ref().map_or(0, |credential| credential.checks(founders));
+    if !may_check(1 + introducing) {
+        return Err(Offence::OverQuota);
     }
     sealed.verify(Domain::Message).map_err(|_| Offence::BadSignature)?;
+    if let Some(credential) = &introduction {
+        credential.open(charter.charter()).map_err(|_| Offence::NotMember)?;
+    }
     let message: Message = decode_control(&sealed.body).map_err(|_| Offence::Malformed)?;
     if !makes_sense(&message.body, &charter.run()) {
         return Err(Offence::Meaningless);
     }
-    Ok(Verified { value: message, signer: sealed.signer, bytes: bytes.into() })
+    let checks = 1 + introducing + message.body.checks(founders);
+    Ok(Verified { value: message, signer: sealed.signer, bytes: bytes.into(), checks })
 }
 
-/// A key nobody knows may say one thing: a hello that carries its certificate.
-fn introduce(sealed: &Sealed, charter: &SignedCharter, now: UnixSeconds) -> Result<(), Offence> {
+/// A key nobody knows may say one thing: a hello that carries its credential. What needs no signature is looked at
+/// here: the credential names this key and holds today.
+fn introduction(sealed: &Sealed, now: UnixSeconds) -> Result<Credential, Offence> {
     let message: Message = decode_control(&sealed.body).map_err(|_| Offence::Malformed)?;
     let Body::Hello(hello) = message.body else { return Err(Offence::NotMember) };
-    let certificate = hello.certificate.ok_or(Offence::NotMember)?;
-    let certificate = Certificate::open(&certificate, charter.charter()).map_err(|_| Offence::NotMember)?;
-    if certificate.peer != sealed.signer {
+    let credential = hello.credential.ok_or(Offence::NotMember)?;
+    let claimed = credential.claim().map_err(|_| Offence::NotMember)?;
+    if claimed.peer != sealed.signer {
         return Err(Offence::NotMember);
     }
-    if certificate.holds(now) { Ok(()) } else { Err(Offence::Expired) }
+    if claimed.holds(now) { Ok(credential) } else { Err(Offence::Expired) }
 }
 
 fn makes_sense(body: &Body, run: &crate::id::RunId) -> bool {

@@ -10,6 +10,7 @@ use crate::limits::{REQUEST_BYTES_MAX, SHARDS_PER_REQUEST_MAX};
 use crate::wire::manifest::VERSION;
 use crate::wire::offence::Offence;
 use crate::wire::prediction::Query;
+use crate::wire::sealed::CoSigned;
 
 /// A request. `version` and `run` stand first and have fixed width.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -40,6 +41,21 @@ pub enum Want {
     Charter,
     /// What the peer's model says of these texts.
     Predict(Query),
+    /// Membership for the key that asks, by an invitation of which the asked node is the issuer. Answered with the
+    /// sealed [`Binding`](crate::wire::certificate::Binding).
+    Redeem {
+        /// The invitation.
+        invitation: CoSigned,
+        /// The secret that came with it.
+        secret: [u8; 32],
+    },
+    /// A piece of a file that the charter names by hash: `FILE_PIECE_BYTES` of it from `piece` times that on.
+    File {
+        /// Hash of the file.
+        hash: Hash,
+        /// Which piece, from 0.
+        piece: u32,
+    },
 }
 
 /// Answer to [`Want::News`]: sealed messages, each to be opened by the gate.

@@ -70,17 +70,22 @@ impl CoSigned {
         self.signatures.sort_by_key(|(peer, _)| *peer);
     }
 
-    /// The distinct `allowed` keys whose signature holds. Checks at most as many signatures as there are allowed keys.
+    /// The distinct `allowed` keys whose signature holds. Checks one signature of each at most, good or bad.
     pub fn valid_signers(&self, domain: Domain, allowed: &[PeerId]) -> BTreeSet<PeerId> {
-        let mut signers = BTreeSet::new();
-        for (peer, signature) in self.signatures.iter().take(allowed.len().saturating_mul(2)) {
-            if allowed.contains(peer)
-                && !signers.contains(peer)
-                && verify(domain, peer, &self.body, signature).is_ok()
-            {
-                signers.insert(*peer);
-            }
-        }
-        signers
+        let holds =
+            |(peer, signature): &&(PeerId, Signature)| verify(domain, peer, &self.body, signature).is_ok();
+        self.worth_checking(allowed).filter(holds).map(|(peer, _)| *peer).collect()
+    }
+
+    /// Signatures that [`CoSigned::valid_signers`] checks.
+    pub fn checks(&self, allowed: &[PeerId]) -> u32 {
+        self.worth_checking(allowed).count() as u32
+    }
+
+    /// The first signature of each allowed key, among twice as many as there are allowed keys.
+    fn worth_checking<'a>(&'a self, allowed: &'a [PeerId]) -> impl Iterator<Item = &'a (PeerId, Signature)> {
+        let mut tried = BTreeSet::new();
+        let considered = self.signatures.iter().take(allowed.len().saturating_mul(2));
+        considered.filter(move |(peer, _)| allowed.contains(peer) && tried.insert(*peer))
     }
 }

@@ -8,7 +8,9 @@ use protocol::limits::{
     FOUNDERS_MAX, LABELS_MAX, NAME_BYTES_MAX, PULLS_MAX, REVOKED_MAX, TEXT_BYTES_MAX, VARIANTS_MAX,
 };
 use protocol::time::UnixSeconds;
-use protocol::wire::certificate::{Certificate, CredentialError, Revocation, Rotation};
+use protocol::wire::certificate::{
+    Binding, Certificate, Credential, CredentialError, Invitation, Revocation, Rotation,
+};
 use protocol::wire::charter::{Admission, Charter, CharterError, Member, SignedCharter};
 use protocol::wire::choice::Codec;
 use protocol::wire::codistillation::{CodistillationTerms, Variant};
@@ -287,4 +289,44 @@ fn rotations_are_spoken_by_the_old_key_for_a_new_one() {
     assert!(matches!(Rotation::open(&sealed, &charter), Err(CredentialError::Signatures { .. })));
     let other_use = Sealed::new(&keys(4), Domain::Message, &rotation());
     assert!(matches!(Rotation::open(&other_use, &charter), Err(CredentialError::Signatures { .. })));
+}
+
+/// Row 76 and its neighbours: an invitation makes exactly the key that its issuer names a member.
+#[test]
+fn invitations_hold_for_the_key_their_issuer_names_and_no_other() {
+    let charter = charter(Admission::Invite);
+    let invitation = |change: &dyn Fn(&mut Invitation), signers: &[u8]| {
+        let mut invitation = crate::fixture::invitation(charter.run_id());
+        change(&mut invitation);
+        cosigned(CoSigned::unsigned(&invitation), Domain::Invitation, signers)
+    };
+    let bound = |invitation: CoSigned, change: &dyn Fn(&mut Binding), issuer: u8, domain: Domain| {
+        let mut binding = crate::fixture::binding(&invitation);
+        change(&mut binding);
+        Credential::Invited { invitation, binding: Sealed::new(&keys(issuer), domain, &binding) }
+            .open(&charter)
+    };
+    let good = || invitation(&|_| (), &[1, 2]);
+    let opened = bound(good(), &|_| (), 4, Domain::Binding).unwrap();
+    assert_eq!((opened.peer, opened.organization.as_str()), (keys(6).peer(), "organization 6"));
+    assert!(opened.holds(crate::fixture::TODAY) && !opened.holds(UnixSeconds(0)));
+    let signatures = |expected, found| Err(CredentialError::Signatures { expected, found });
+    let alone = invitation(&|_| (), &[1]);
+    assert_eq!(bound(alone, &|_| (), 4, Domain::Binding), signatures(2, 1), "72 one founder of two");
+    let strangers = invitation(&|_| (), &[8, 9]);
+    assert_eq!(bound(strangers, &|_| (), 4, Domain::Binding), signatures(2, 0), "72 strangers");
+    assert_eq!(bound(good(), &|_| (), 5, Domain::Binding), signatures(1, 0), "another member as issuer");
+    assert_eq!(bound(good(), &|_| (), 6, Domain::Binding), signatures(1, 0), "the key itself as issuer");
+    assert_eq!(bound(good(), &|_| (), 4, Domain::Message), signatures(1, 0), "68 signed for another use");
+    let meaningless = |result: Result<Certificate, CredentialError>| {
+        assert!(matches!(result, Err(CredentialError::Meaningless(_))), "{result:?}");
+    };
+    meaningless(bound(good(), &|b| b.invitation = Hash([1; 32]), 4, Domain::Binding));
+    meaningless(bound(good(), &|b| b.from = UnixSeconds(u64::MAX), 4, Domain::Binding));
+    meaningless(bound(good(), &|b| b.peer = PeerId([0; 32]), 4, Domain::Binding));
+    meaningless(bound(invitation(&|i| i.not_after = UnixSeconds(0), &[1, 2]), &|_| (), 4, Domain::Binding));
+    let other = invitation(&|i| i.run = run_id(), &[1, 2]);
+    assert!(matches!(bound(other, &|_| (), 4, Domain::Binding), Err(CredentialError::OtherRun { .. })), "42");
+    let named = invitation(&|i| i.organization = "a\u{202e}b".to_owned(), &[1, 2]);
+    assert!(matches!(bound(named, &|_| (), 4, Domain::Binding), Err(CredentialError::Text(_))));
 }

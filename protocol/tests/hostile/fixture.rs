@@ -9,7 +9,7 @@ use protocol::id::{Hash, OuterStep, RunId};
 use protocol::limits::SKETCH_LEN;
 use protocol::time::UnixSeconds;
 use protocol::wire::announce::{Announce, Card, Hello, Proof};
-use protocol::wire::certificate::{Certificate, Revocation, Rotation};
+use protocol::wire::certificate::{Binding, Certificate, Invitation, Revocation, Rotation};
 use protocol::wire::charter::{
     Admission, AuditTerms, Charter, ExchangeTerms, Genesis, Member, MixingTerms, ModelTerms, ScheduleTerms,
     SignedCharter, TaskTerms, TrainTerms,
@@ -185,7 +185,7 @@ pub(crate) fn hear(bytes: &[u8]) -> Result<(), Offence> {
         Some(_) => Standing::Member,
         None => Standing::Unknown,
     };
-    open(bytes, &run, TODAY, listed).map(drop)
+    open(bytes, &run, TODAY, listed, |_| true).map(drop)
 }
 
 /// Member 4's announcement of a manifest.
@@ -198,7 +198,7 @@ pub(crate) fn hello() -> Hello {
     Hello {
         name: "four".to_owned(),
         addresses: vec!["/ip4/192.0.2.1/tcp/4001".to_owned()],
-        certificate: None,
+        credential: None,
         revocation: 0,
         step: OuterStep(3),
         stage: Stage::Train,
@@ -245,6 +245,24 @@ pub(crate) fn certificate(run: RunId) -> Certificate {
         not_before: UnixSeconds(TODAY.0 - 1_000),
         not_after: UnixSeconds(TODAY.0 + 1_000),
     }
+}
+
+/// Organization 6 may bind a key at member 4, with the secret of all sevens.
+pub(crate) fn invitation(run: RunId) -> Invitation {
+    Invitation {
+        run,
+        issuer: keys(4).peer(),
+        token: Invitation::token_of(&[7; 32]),
+        organization: "organization 6".to_owned(),
+        redeem_until: UnixSeconds(TODAY.0 + 100),
+        not_after: UnixSeconds(TODAY.0 + 1_000),
+    }
+}
+
+/// Key 6 used an invitation.
+pub(crate) fn binding(invitation: &CoSigned) -> Binding {
+    let invitation = protocol::crypto::hash::content_hash(&invitation.body);
+    Binding { invitation, peer: keys(6).peer(), from: TODAY }
 }
 
 /// Key 5 is a member no more.

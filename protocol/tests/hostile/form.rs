@@ -8,7 +8,7 @@ use protocol::codec::{Decode, Encode, decode_control, decode_manifest, encode};
 use protocol::crypto::signed::Signature;
 use protocol::id::{Hash, OuterStep, PeerId};
 use protocol::wire::announce::{Announce, Card, Hello};
-use protocol::wire::certificate::{Certificate, Revocation, Rotation};
+use protocol::wire::certificate::{Binding, Certificate, Credential, Invitation, Revocation, Rotation};
 use protocol::wire::charter::{Charter, SignedCharter};
 use protocol::wire::choice::Stage;
 use protocol::wire::manifest::Manifest;
@@ -39,6 +39,9 @@ fn all_forms(bytes: &[u8]) {
     any_form::<Manifest>(bytes);
     any_form::<Charter>(bytes);
     any_form::<Certificate>(bytes);
+    any_form::<Invitation>(bytes);
+    any_form::<Binding>(bytes);
+    any_form::<Credential>(bytes);
     any_form::<Revocation>(bytes);
     any_form::<Rotation>(bytes);
     any_form::<Request>(bytes);
@@ -87,7 +90,8 @@ fn body() -> impl Strategy<Value = Body> {
             stage()
         )
             .prop_map(|(name, addresses, certificate, revocation, step, stage)| {
-                Body::Hello(Hello { name, addresses, certificate, revocation, step, stage })
+                let credential = certificate.map(Credential::Certificate);
+                Body::Hello(Hello { name, addresses, credential, revocation, step, stage })
             }),
         (step(), any::<String>(), any::<f32>(), any::<f32>(), any::<u64>()).prop_map(
             |(step, metric, score, loss, samples)| Body::Card(Card { step, metric, score, loss, samples })

@@ -11,6 +11,7 @@ use protocol::crypto::signed::Domain;
 use protocol::id::{Hash, OuterStep};
 use protocol::ledger::chain::Head;
 use protocol::ledger::record::Record;
+use protocol::wire::certificate::Credential;
 use protocol::wire::charter::Charter;
 use protocol::wire::manifest::Manifest;
 use protocol::wire::message::Message;
@@ -19,8 +20,8 @@ use protocol::wire::request::{News, Request, Want};
 use protocol::wire::sealed::{CoSigned, Sealed};
 
 use crate::fixture::{
-    bodies, certificate, charter, closed, codistilled, cosigned, fetched, hear, keys, manifest, message,
-    prediction, query, revocation, rotation, run, run_id, wanted,
+    binding, bodies, certificate, charter, closed, codistilled, cosigned, fetched, hear, invitation, keys,
+    manifest, message, prediction, query, revocation, rotation, run, run_id, wanted,
 };
 
 fn folder() -> PathBuf {
@@ -87,7 +88,12 @@ fn every_wire_type_has_its_golden_bytes() {
     );
     reads_back("revocation", &cosigned(CoSigned::unsigned(&revocation()), Domain::Revocation, &[1, 2]));
     reads_back("rotation", &Sealed::new(&keys(4), Domain::Rotation, &rotation()));
+    let invitation = cosigned(CoSigned::unsigned(&invitation(run_id())), Domain::Invitation, &[1, 2]);
+    let binding = Sealed::new(&keys(4), Domain::Binding, &binding(&invitation));
+    reads_back("credential", &Credential::Invited { invitation: invitation.clone(), binding });
     let wants = [
+        ("redeem", Want::Redeem { invitation, secret: [7; 32] }),
+        ("file", Want::File { hash: Hash([1; 32]), piece: 300 }),
         ("news", Want::News),
         ("manifest", Want::Manifest(Hash([1; 32]))),
         ("shards", Want::Shards { manifest: Hash([1; 32]), indices: vec![0, 7, 300, 70_000] }),

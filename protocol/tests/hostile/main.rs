@@ -8,6 +8,7 @@ mod form;
 mod golden;
 mod manifests;
 mod messages;
+mod peers;
 mod predictions;
 mod queries;
 mod requests;

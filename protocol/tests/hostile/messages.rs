@@ -6,6 +6,7 @@ use protocol::id::{Hash, OuterStep, PeerId, RunId};
 use protocol::limits::{ADDRESS_BYTES_MAX, ADDRESSES_MAX, GOSSIP_BYTES_MAX, NAME_BYTES_MAX, STEPS_AHEAD_MAX};
 use protocol::time::UnixSeconds;
 use protocol::wire::announce::{Announce, Card, Hello, Proof};
+use protocol::wire::certificate::Credential;
 use protocol::wire::choice::Stage;
 use protocol::wire::message::{Body, Message};
 use protocol::wire::offence::Offence;
@@ -218,7 +219,8 @@ fn a_message_cut_at_any_length_is_refused() {
 fn standing_is_asked_before_the_signature_is_checked() {
     for offence in [Offence::Revoked, Offence::Expired, Offence::OverQuota, Offence::Equivocated] {
         let bytes = tampered(|s| s.signature.0[3] ^= 1);
-        let refused = open(&bytes, &crate::fixture::run(), TODAY, |_| Standing::Refused(offence));
+        let unpaid = |_| panic!("nobody pays for a check that is not made");
+        let refused = open(&bytes, &crate::fixture::run(), TODAY, |_| Standing::Refused(offence), unpaid);
         assert_eq!(refused.map(drop), Err(offence), "29 {offence}");
     }
     let asked = std::cell::Cell::new(0);
@@ -227,8 +229,58 @@ fn standing_is_asked_before_the_signature_is_checked() {
         Standing::Member
     };
     let of_other_run = Message::new(RunId(Hash([1; 32])), 1, Body::Hello(hello())).seal(&keys(4));
-    assert!(open(&of_other_run, &crate::fixture::run(), TODAY, count).is_err());
+    assert!(open(&of_other_run, &crate::fixture::run(), TODAY, count, |_| true).is_err());
     assert_eq!(asked.get(), 0, "another run's message takes nobody's quota");
+}
+
+/// What a message costs is told before its signatures are checked, and an unpaid one is refused whatever it holds.
+#[test]
+fn every_signature_check_is_paid_before_it_is_made() {
+    let priced = |bytes: &[u8], charter: &protocol::wire::charter::SignedCharter, standing, grants: bool| {
+        let mut price = 0;
+        let opened = open(
+            bytes,
+            charter,
+            TODAY,
+            |_| standing,
+            |checks| {
+                price = checks;
+                grants
+            },
+        );
+        (opened.map(|message| message.checks()), price)
+    };
+    let run = crate::fixture::run();
+    let forged = tampered(|s| s.signature.0[3] ^= 1);
+    assert_eq!(priced(&forged, &run, Standing::Member, true), (Err(Offence::BadSignature), 1));
+    assert_eq!(priced(&forged, &run, Standing::Member, false), (Err(Offence::OverQuota), 1));
+    // A proof and a list of two founders are believed after two checks more.
+    for (body, checks) in bodies().into_iter().zip([1, 1, 1, 3, 3, 1]) {
+        assert_eq!(
+            priced(&says(body.clone()), &run, Standing::Member, true),
+            (Ok(checks), 1),
+            "{}",
+            body.name()
+        );
+    }
+    let charter = invited();
+    let hello = |count: usize| {
+        let certificate = CoSigned::unsigned(&certificate(charter.run()));
+        let mut certificate = cosigned(certificate, Domain::Certificate, &[1, 2, 3]);
+        let bogus = (keys(1).peer(), Signature([7; 64]));
+        certificate.signatures.splice(0..0, vec![bogus; count]);
+        let hello = Hello { credential: Some(Credential::Certificate(certificate)), ..hello() };
+        Message::new(charter.run(), 1, Body::Hello(hello)).seal(&keys(6))
+    };
+    assert_eq!(
+        priced(&hello(0), &charter, Standing::Unknown, true),
+        (Ok(4), 4),
+        "a newcomer's three founders"
+    );
+    // However many signatures a stranger writes down, no more are checked than there are founders.
+    assert_eq!(priced(&hello(3), &charter, Standing::Unknown, true), (Ok(4), 4));
+    assert_eq!(priced(&hello(100), &charter, Standing::Unknown, true), (Err(Offence::NotMember), 2));
+    assert_eq!(priced(&hello(100), &charter, Standing::Unknown, false), (Err(Offence::OverQuota), 2));
 }
 
 #[test]
@@ -242,7 +294,7 @@ fn newcomers_are_let_in_by_a_certificate_and_nothing_else() {
     let charter = invited();
     let run = charter.run();
     let invite = |certificate: Option<CoSigned>, key: u8| {
-        let hello = Hello { certificate, ..hello() };
+        let hello = Hello { credential: certificate.map(Credential::Certificate), ..hello() };
         Message::new(run, 1, Body::Hello(hello)).seal(&keys(key))
     };
     let certified = |signers: &[u8], run: RunId, end: UnixSeconds| {
@@ -269,9 +321,18 @@ fn newcomers_are_let_in_by_a_certificate_and_nothing_else() {
         ("76 for another key", invite(certified(&[1, 2], run, later), 9), Err(Offence::NotMember)),
     ];
     for (row, bytes, expected) in rows {
-        assert_eq!(open(&bytes, &charter, TODAY, |_| Standing::Unknown).map(drop), expected, "{row}");
+        assert_eq!(
+            open(&bytes, &charter, TODAY, |_| Standing::Unknown, |_| true).map(drop),
+            expected,
+            "{row}"
+        );
     }
-    let early =
-        open(&invite(certified(&[1, 2], run, later), 6), &charter, UnixSeconds(5), |_| Standing::Unknown);
+    let early = open(
+        &invite(certified(&[1, 2], run, later), 6),
+        &charter,
+        UnixSeconds(5),
+        |_| Standing::Unknown,
+        |_| true,
+    );
     assert_eq!(early.map(drop), Err(Offence::Expired), "57 a clock in 1970");
 }

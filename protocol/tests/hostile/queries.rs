@@ -23,7 +23,7 @@ fn member(charter: &Charter, answers_queries: bool) -> Peer {
     let config = PeerConfig {
         charter: signed(charter),
         name: "four".to_owned(),
-        certificate: None,
+        credential: None,
         answers_queries,
         incarnation: 1,
         reserved: 0,
