@@ -33,7 +33,9 @@ const MODEL: Floors = &[
 const NODE: Floors = &[
     &["telemetry"],
     &["control"],
-    &["net", "store", "trainer", "http"],
+    &["net", "store", "trainer"],
+    &["board"],
+    &["http"],
     &["runtime", "config"],
     &["recipe", "distill", "fuse"],
     &["bench", "sim", "testnet"],

@@ -8,7 +8,9 @@ use clap::Parser;
 use protocol::wire::charter::Charter;
 use serde_json::Value;
 use starling_node::cli::output::{CliError, ExitCode, Format, Output};
-use starling_node::cli::{charter, config_show, data, doctor, init, key, peers, status};
+use starling_node::cli::{
+    charter, config_show, data, doctor, health, init, key, metrics, peers, report, status,
+};
 use starling_node::store::lock::DirLock;
 use starling_node::store::status::{NodeStatus, PEERS_FILE, PeerStatus, STATUS_FILE, write};
 
@@ -23,6 +25,10 @@ enum Verb {
     Config(config_show::Command),
     Doctor(doctor::Args),
     Status(status::Args),
+    Health(health::Args),
+    Report(report::Args),
+    #[command(subcommand)]
+    Metrics(metrics::Command),
     Peers(peers::Args),
     #[command(subcommand)]
     Charter(charter::Command),
@@ -40,6 +46,9 @@ fn starling(line: &[&str], format: Format) -> (String, Result<(), CliError>) {
         Verb::Key(command) => key::run(&command, &output),
         Verb::Config(command) => config_show::run(&command, &output),
         Verb::Doctor(args) => doctor::run(&args, &output),
+        Verb::Health(args) => health::run(&args, &output),
+        Verb::Report(args) => report::run(&args, &output),
+        Verb::Metrics(command) => metrics::run(&command, &output),
         Verb::Status(args) => status::run(&args, &output),
         Verb::Peers(args) => peers::run(&args, &output),
         Verb::Charter(command) => charter::run(&command, &output),
@@ -200,7 +209,10 @@ fn status_tells_a_running_node_from_a_stopped_one_and_from_one_that_never_ran() 
     assert!(error.remedy.contains("starling run"), "{error}");
     fails(&["peers", "--dir", &dir], ExitCode::Unreachable);
 
+    fails(&["health", "--dir", &dir], ExitCode::Unreachable);
+
     let lock = DirLock::acquire(path).unwrap();
+    assert_eq!(ok(&["health", "--dir", &dir])["outer_step"], 7);
     let status = ok(&["status", "--dir", &dir]);
     assert_eq!((status["outer_step"].as_u64(), status["is_running"].as_bool()), (Some(7), Some(true)));
     for field in [
@@ -341,4 +353,29 @@ fn data_check_tells_good_data_from_bad_and_names_the_rows() {
     assert_eq!(result.unwrap_err().code, ExitCode::Data);
     let schema = write("schema.toml", "task = \"tagging\"\ncolums = 1\n");
     fails(&["data", "check", &good, "--schema", &schema], ExitCode::Config);
+}
+
+#[test]
+fn a_run_is_told_as_one_page_a_table_and_a_graph() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = node(root.path(), "ada");
+    let error = fails(&["report", &dir], ExitCode::Usage);
+    assert!(error.remedy.contains("directory of a node"), "{error}");
+    let path = Path::new(&dir);
+    let said = NodeStatus { name: "ada".into(), peer_id: "aa".repeat(32), ..NodeStatus::default() };
+    write(&path.join(STATUS_FILE), &said).unwrap();
+    let bell = "bb".repeat(32);
+    let peer = PeerStatus { peer_id: bell.clone(), name: "bell".into(), ..PeerStatus::default() };
+    write(&path.join(PEERS_FILE), &[peer]).unwrap();
+    let event = serde_json::json!({"t":1.0,"node":"ada","event":"pulled","step":4,"peer":bell,"staleness":1,"shards":8});
+    fs::write(path.join("events.jsonl"), format!("{event}\n")).unwrap();
+    let metric = r#"{"t":1.0,"node":"ada","step":8,"outer":4,"name":"loss","value":0.5,"tags":{}}"#;
+    fs::write(path.join("metrics.jsonl"), format!("{metric}\n")).unwrap();
+    assert_eq!(ok(&["report", &dir])["nodes"], 1);
+    let page = fs::read_to_string(path.join("swarm.html")).unwrap();
+    assert!(page.contains("bell") && !page.contains("<script") && !page.contains("http://1"), "{page:.400}");
+    assert_eq!(ok(&["metrics", "export", &dir, "--as", "csv"])["values"], 1);
+    assert!(fs::read_to_string(path.join("metrics.csv")).unwrap().contains("1.0,ada,8,4,loss,0.5,"));
+    assert_eq!(ok(&["metrics", "export", &dir, "--as", "graphml"])["edges"], 1);
+    assert!(fs::read_to_string(path.join("swarm.graphml")).unwrap().contains("attr.name=\"shards\""));
 }

@@ -9,6 +9,7 @@ mod liar;
 mod membership;
 mod network;
 mod node;
+mod observing;
 mod program;
 mod refused;
 mod replay;

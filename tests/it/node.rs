@@ -55,8 +55,13 @@ impl Node {
 
     /// Starts `starling run` with these arguments besides `--dir`.
     pub(crate) fn start(&mut self, args: &[&str]) {
+        self.start_verb("run", args);
+    }
+
+    /// Starts a verb that runs until it is told to stop, with these arguments besides `--dir`.
+    pub(crate) fn start_verb(&mut self, verb: &str, args: &[&str]) {
         assert!(self.child.is_none(), "{} runs already", self.name);
-        let args = [&["run", "--dir", path(&self.dir)], args].concat();
+        let args = [&[verb, "--dir", path(&self.dir)], args].concat();
         let log = File::options().create(true).append(true).open(self.log()).expect("the log can be written");
         let out = File::create(self.out()).expect("the directory can be written");
         let mut command: Command = command(&self.prefix, &args);

@@ -58,6 +58,7 @@ pub fn run(dir: &Path) -> Result<(), BenchError> {
         checkpoint_every: None,
         status_every: Duration::from_secs(1),
         ends_when_drained: false,
+        watched: None,
         control,
         journal: None,
     };

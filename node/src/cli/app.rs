@@ -7,8 +7,8 @@ use clap::{CommandFactory, Parser};
 use crate::cli::output::{Format, Output};
 use crate::cli::{
     audit, backup, bench, charter, charter_new, config_show, data, distill, doctor, eval, fairness, fuse, health,
-    influence, init, invite, join, key, membership, model, peers, predict, replay, revoke, run, shell, sim, status,
-    steer, sweep, testnet, train,
+    influence, init, invite, join, key, membership, metrics, model, observe, peers, predict, replay, report, revoke,
+    run, shell, sim, status, steer, sweep, testnet, top, train,
 };
 use crate::control::order::Verb as Order;
 
@@ -46,8 +46,17 @@ enum Verb {
     Data(data::Command),
     /// Runs a node
     Run(run::Args),
+    /// Watches a run without training
+    Observe(observe::Args),
+    /// Writes a page about a run, in one file
+    Report(report::Args),
+    /// Works with the numbers of a run
+    #[command(subcommand)]
+    Metrics(metrics::Command),
     /// Shows what a node is doing
     Status(status::Args),
+    /// Shows a node in the terminal as it changes
+    Top(top::Args),
     /// Shows whom a node knows
     Peers(peers::Args),
     /// Tells by its exit code whether a node is well
@@ -140,7 +149,11 @@ pub fn main() -> ExitCode {
         Verb::Revoke(args) => revoke::run(args, &output),
         Verb::Data(command) => data::run(command, &output),
         Verb::Run(args) => run::run(args, &output),
+        Verb::Observe(args) => observe::run(args, &output),
+        Verb::Report(args) => report::run(args, &output),
+        Verb::Metrics(command) => metrics::run(command, &output),
         Verb::Status(args) => status::run(args, &output),
+        Verb::Top(args) => top::run(args, &output),
         Verb::Peers(args) => peers::run(args, &output),
         Verb::Pause(args) => steer::run(args, &Order::Pause, &output),
         Verb::Resume(args) => steer::run(args, &Order::Resume, &output),

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use crate::cli::backup::refuse_restored;
 use crate::cli::output::{CliError, ExitCode, Output};
 use crate::cli::place::Place;
+use crate::cli::web::{self, Web};
 use crate::config::load::load;
 use crate::control::order::{self, Orders};
 use crate::control::socket;
@@ -144,6 +145,8 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
     let chosen =
         choose(terms, device.variant.as_deref(), machine_memory()).map_err(|e| learner_error(e.into()))?;
     let (orders, obeyed) = order::channel();
+    let (control, commands) = Control::with_orders(obeyed);
+    let web = web::open(&loaded, &me, Some(commands))?;
     let parts = NodeParts {
         dir: dir.clone(),
         model: chosen.to_string(),
@@ -159,12 +162,13 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
         checkpoint_every: Some(config.train.checkpoint_interval),
         status_every: config.log.status_interval,
         ends_when_drained: args.until_done,
-        control: Control::with_orders(obeyed),
+        control,
         journal: args.journal.clone(),
+        watched: web.as_ref().map(Web::watched),
     };
     let dir = dir.clone();
     tracing::info!(%name, peer = %me, run = %bundle.charter.run().short(), dir = %dir.display(), "node starts");
-    let ended = drive(parts, orders)?;
+    let ended = drive(parts, orders, web)?;
     let data = json!({ "name": name, "peer_id": me.to_string(), "ended": match ended {
         Ended::Stopped => "stopped",
         Ended::Drained => "done",
@@ -246,7 +250,7 @@ pub(super) fn learner_error(error: TranslateError) -> CliError {
 
 /// Runs a node on a runtime of its own until it ends or a signal asks it to; its operator speaks through a socket in its
 /// directory.
-fn drive(parts: NodeParts, orders: Orders) -> Result<Ended, CliError> {
+fn drive(parts: NodeParts, orders: Orders, web: Option<Web>) -> Result<Ended, CliError> {
     let dir = parts.dir.clone();
     // The network needs little; computing has the trainer's threads.
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -256,22 +260,30 @@ fn drive(parts: NodeParts, orders: Orders) -> Result<Ended, CliError> {
         .map_err(|e| CliError::failed("could not start the runtime", e))?;
     let ended = runtime.block_on(async {
         let (stop, stopped) = watch::channel(false);
-        tokio::spawn(async move {
-            wait_for_signal().await;
-            tracing::info!("stopping: saving the state, a second signal ends at once");
-            // The driver may have ended on its own meanwhile.
-            let _ = stop.send(true);
-            wait_for_signal().await;
-            std::process::exit(130);
-        });
+        stop_on_signal(stop);
         let driver = start(parts)?;
         if let Err(error) = socket::serve(&dir, orders) {
             tracing::warn!(%error, "no control socket: this node cannot be paused or steered");
+        }
+        if let Some(web) = web {
+            tokio::spawn(web.serve());
         }
         driver.run(stopped).await.map_err(CliError::from)
     });
     runtime.shutdown_timeout(Duration::from_secs(2));
     ended
+}
+
+/// Asks a node to stop at the first signal, and ends the process at the second.
+pub(super) fn stop_on_signal(stop: watch::Sender<bool>) {
+    tokio::spawn(async move {
+        wait_for_signal().await;
+        tracing::info!("stopping: saving the state, a second signal ends at once");
+        // The driver may have ended on its own meanwhile.
+        let _ = stop.send(true);
+        wait_for_signal().await;
+        std::process::exit(130);
+    });
 }
 
 async fn wait_for_signal() {
@@ -286,7 +298,8 @@ async fn wait_for_signal() {
     }
 }
 
-fn join(addresses: &[Multiaddr]) -> Option<String> {
+/// Addresses as the value of a setting; `None` for none.
+pub(super) fn join(addresses: &[Multiaddr]) -> Option<String> {
     if addresses.is_empty() {
         return None;
     }

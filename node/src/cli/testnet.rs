@@ -11,6 +11,7 @@ use protocol::wire::choice::Codec;
 use protocol::wire::codistillation::PRIMARY;
 
 use crate::cli::output::{CliError, ExitCode, Output};
+use crate::recipe::bundle::CHARTER;
 use crate::recipe::terms::{Recipe, Use};
 use crate::store::status::{self, NodeStatus, STATUS_FILE};
 use crate::telemetry::progress::Progress;
@@ -59,6 +60,9 @@ pub struct Args {
     /// Skip training alone and on pooled data
     #[arg(long)]
     no_compare: bool,
+    /// Only make keys, data, settings and charter, for nodes that somebody else starts; once made, they stay
+    #[arg(long)]
+    prepare_only: bool,
 }
 
 /// Runs the command.
@@ -79,7 +83,10 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
     device
         .and_then(DeviceChoice::open)
         .map_err(|e| CliError::new(ExitCode::Usage, "no such device", e, ""))?;
-    let dir = fresh(&dir)?;
+    if args.prepare_only && dir.join("charter").join(CHARTER).exists() {
+        return prepared(&dir, &[], output);
+    }
+    let dir = if args.prepare_only { dir } else { fresh(&dir)? };
     let nodes = args.nodes as usize;
     let wish = Wish {
         recipe: &recipe,
@@ -94,6 +101,10 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
     eprintln!("data     {}", plan.data);
     eprintln!("model    {}", model_words(&plan, &args.device));
     eprintln!("charter  {} (run {})", plan.bundle.display(), terms.run_id().short());
+    if args.prepare_only {
+        let names: Vec<&str> = plan.nodes.iter().map(|n| n.name.as_str()).collect();
+        return prepared(&dir, &names, output);
+    }
     together(&plan, &args.device)?;
     let mut jobs = Vec::new();
     if !args.no_compare {
@@ -109,6 +120,20 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
     let outcome = gather(&plan, args, &scores, begun.elapsed().as_secs_f64())?;
     save(&plan, &outcome)?;
     output.done(&outcome.json(), |to| write!(to, "{}", table::render(&outcome)))
+}
+
+/// Says where prepared nodes lie; `made` is empty when they were there before.
+fn prepared(dir: &Path, made: &[&str], output: &Output) -> Result<(), CliError> {
+    let nodes = dir.join("nodes");
+    let data = serde_json::json!({ "dir": dir, "made": made });
+    output.done(&data, |to| {
+        if made.is_empty() {
+            writeln!(to, "nothing made: {} holds prepared nodes", nodes.display())?;
+        } else {
+            writeln!(to, "made     {} in {}", made.join(", "), nodes.display())?;
+        }
+        writeln!(to, "next     starling run --dir {}", nodes.join(made.first().unwrap_or(&"NAME")).display())
+    })
 }
 
 /// A folder of its own for this run; an earlier run of the same name is kept under another.

@@ -154,6 +154,18 @@ pub const KEYS: &[Key] = &[
         meaning: "Longest time between two saved states, 1 s to 1 d. After a crash at most this much training is lost.",
     },
     Key {
+        name: "http.listen",
+        kind: Kind::Text(http_listen),
+        default: "\"127.0.0.1:7180\"",
+        meaning: "Where the dashboard, metrics and the HTTP API are served, as \"127.0.0.1:7180\". Port 0 takes any free port; empty: nowhere. On an address that others reach, whoever reaches it can read everything but your data; only commands need the token.",
+    },
+    Key {
+        name: "http.hosts",
+        kind: Kind::Text(http_hosts),
+        default: "\"\"",
+        meaning: "Names under which the HTTP server may be asked, separated by spaces, beside localhost and IP addresses. Requests under other names are refused, so that no web page can reach it through a visitor's browser.",
+    },
+    Key {
         name: "log.level",
         kind: Kind::Text(level),
         default: "\"info\"",
@@ -375,6 +387,26 @@ fn device(text: &str) -> Result<(), String> {
 
 fn level(text: &str) -> Result<(), String> {
     log::check_level(text).map_err(|e| e.to_string())
+}
+
+fn http_listen(text: &str) -> Result<(), String> {
+    if text.is_empty() || text.parse::<std::net::SocketAddr>().is_ok() {
+        return Ok(());
+    }
+    Err(format!(
+        "expected an IP address with a port, such as \"127.0.0.1:7180\", or nothing, found {:?}",
+        short(text)
+    ))
+}
+
+fn http_hosts(text: &str) -> Result<(), String> {
+    let is_name = |name: &str| {
+        name.len() <= 253 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
+    };
+    if text.len() <= 4096 && text.split_whitespace().all(is_name) {
+        return Ok(());
+    }
+    Err(format!("expected host names without ports, separated by spaces, found {:?}", short(text)))
 }
 
 fn log_format(text: &str) -> Result<(), String> {

@@ -1,5 +1,6 @@
 //! The settings as other rooms get them: plain typed values, checked one by one and against each other.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ pub struct Config {
     pub network: NetworkSection,
     /// What of this machine it may use.
     pub train: TrainSection,
+    /// Who may look at it.
+    pub http: HttpSection,
     /// What it tells.
     pub log: LogSection,
 }
@@ -67,6 +70,15 @@ pub struct TrainSection {
     pub threads: Option<usize>,
     /// Longest time between two saved states.
     pub checkpoint_interval: Duration,
+}
+
+/// Who may look at the node over HTTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpSection {
+    /// Where it is served; `None` for nowhere.
+    pub listen: Option<SocketAddr>,
+    /// Names under which it may be asked, beside localhost and IP addresses.
+    pub hosts: Vec<String>,
 }
 
 /// What the node tells.
@@ -152,6 +164,10 @@ impl Config {
                 variant: filled(value("train.variant")),
                 threads: usize::try_from(count(value("train.threads"))).ok().filter(|&n| n > 0),
                 checkpoint_interval: time(value("train.checkpoint_interval")),
+            },
+            http: HttpSection {
+                listen: text(value("http.listen")).parse().ok(),
+                hosts: text(value("http.hosts")).split_whitespace().map(str::to_owned).collect(),
             },
             log: LogSection {
                 lines: LogConfig {

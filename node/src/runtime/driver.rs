@@ -37,6 +37,7 @@ use crate::runtime::journal::Recorder;
 use crate::runtime::local::Knock;
 use crate::runtime::membership;
 use crate::runtime::notes::Notes;
+use crate::runtime::sketches::Sketches;
 use crate::runtime::traffic::Traffic;
 use crate::store::blocks::Blocks;
 use crate::store::ledger::LedgerFile;
@@ -112,8 +113,7 @@ pub struct Driver {
     pub(super) commit_done: mpsc::UnboundedSender<Committed>,
     pub(super) reserved: mpsc::UnboundedReceiver<Result<OuterStep, String>>,
     pub(super) reserve_done: mpsc::UnboundedSender<Result<OuterStep, String>>,
-    /// Sketches of the newest update of each peer, own included.
-    pub(super) sketches: BTreeMap<PeerId, Vec<f32>>,
+    pub(super) sketches: Sketches,
     pub(super) listening: Vec<String>,
     pub(super) status_every: Duration,
     pub(super) traffic: Traffic,
@@ -300,6 +300,7 @@ impl Driver {
             NetEvent::LinkDown { peer, .. } => {
                 let lost: Vec<_> =
                     self.fetches.iter().filter(|(_, f)| f.peer == peer).map(|(a, _)| *a).collect();
+                self.sketches.remove(&peer);
                 self.feed(Input::LinkDown(peer));
                 lost.into_iter().for_each(|ask| self.failed(ask, FailReason::Disconnected));
             }
@@ -365,6 +366,7 @@ impl Driver {
             return;
         };
         fetch.shards.push(shard);
+        self.traffic.pulled(fetch.peer, bytes.len() as u64);
         self.received.insert((ShardIndex(shard), hash), bytes);
         self.feed(Input::Arrived { ask, shard });
     }
@@ -431,10 +433,11 @@ impl Driver {
             }
             Report::Mixed(mixed) => {
                 self.received.clear();
-                self.notes.figures.consensus_relative = self.estimate_consensus();
+                self.notes.figures.consensus_relative = self.sketches.consensus_relative();
                 if let Some(relative) = self.notes.figures.consensus_relative {
                     self.notes.metric(mixed.step.0, "consensus_distance_relative", relative, BTreeMap::new());
                 }
+                self.note_topology(mixed.step);
                 self.feed(Input::Mixed(mixed));
             }
             Report::Evaluated(evaluated) => self.feed(Input::Evaluated(evaluated)),
@@ -442,24 +445,5 @@ impl Driver {
             Report::Exported(dir) => tracing::info!(dir = %dir.display(), "the model is saved"),
             Report::Broken(why) => self.fault = Some(DriverError::Trainer(why)),
         }
-    }
-
-    /// Relative consensus distance over the newest sketches: own and every peer's still linked.
-    fn estimate_consensus(&self) -> Option<f64> {
-        let n = self.sketches.len();
-        if n < 2 {
-            return None;
-        }
-        let len = self.sketches.values().next()?.len();
-        let mut mean = vec![0.0f64; len];
-        for sketch in self.sketches.values() {
-            mean.iter_mut().zip(sketch).for_each(|(m, x)| *m += f64::from(*x) / n as f64);
-        }
-        let square = |sketch: &Vec<f32>| -> f64 {
-            sketch.iter().zip(&mean).map(|(x, m)| (f64::from(*x) - m).powi(2)).sum()
-        };
-        let spread = self.sketches.values().map(square).sum::<f64>() / n as f64;
-        let size: f64 = mean.iter().map(|m| m * m).sum();
-        (size > 0.0).then(|| (spread / size).sqrt())
     }
 }

@@ -3,14 +3,26 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
+use protocol::id::PeerId;
 use protocol::peer::event::Event;
+use protocol::wire::announce::Announce;
 use protocol::wire::offence::Offence;
 use serde_json::json;
 
+use crate::board::feed::Feed;
+use crate::board::history::ledger_line;
+use crate::board::line::{MetricLine, TopologyLine};
+use crate::board::now::Now;
 use crate::control::order::Verb;
+use crate::net::counters::Counts;
 use crate::runtime::clock::seconds_since_1970;
 use crate::store::lines::{Lines, Metric};
+use crate::store::status::{NodeStatus, PeerStatus};
+
+/// Least time between two lines of `topology.jsonl`: they grow with the square of the peers.
+const TOPOLOGY_EVERY: Duration = Duration::from_secs(5);
 
 /// Figures the driver keeps for status and metrics.
 #[derive(Clone, Debug, Default)]
@@ -35,20 +47,30 @@ pub struct Notes {
     events: Lines,
     metrics: Lines,
     evaluations: Lines,
+    topology: Lines,
+    topology_at: Option<Instant>,
     inner_steps: u64,
+    /// Whoever watches the node from the same program.
+    feed: Option<Feed>,
+    /// Where the dashboard is.
+    pub dashboard: Option<String>,
     /// Figures for status.
     pub figures: Figures,
 }
 
 impl Notes {
     /// Opens the files in a node's directory.
-    pub fn open(dir: &Path, node: &str) -> io::Result<Self> {
+    pub fn open(dir: &Path, node: &str, feed: Option<Feed>) -> io::Result<Self> {
         Ok(Self {
             node: node.to_owned(),
             events: Lines::open(&dir.join("events.jsonl"))?,
             metrics: Lines::open(&dir.join("metrics.jsonl"))?,
             evaluations: Lines::open(&dir.join("eval.jsonl"))?,
+            topology: Lines::open(&dir.join("topology.jsonl"))?,
+            topology_at: None,
             inner_steps: 0,
+            feed,
+            dashboard: None,
             figures: Figures::default(),
         })
     }
@@ -57,17 +79,59 @@ impl Notes {
     pub fn metric(&mut self, outer: u32, name: &str, value: f64, tags: BTreeMap<&str, String>) {
         let t = seconds_since_1970();
         self.metrics.put(&Metric { t, node: &self.node, step: self.inner_steps, outer, name, value, tags });
+        if let Some(feed) = &self.feed {
+            let value = Some(value);
+            feed.metric(&MetricLine { node: self.node.clone(), outer, name: name.to_owned(), value });
+        }
+    }
+
+    /// Writes how far apart the models are, now and then; whoever watches sees every one.
+    pub fn topology(&mut self, line: &TopologyLine) {
+        if self.topology_at.is_none_or(|at| at.elapsed() >= TOPOLOGY_EVERY) {
+            self.topology_at = Some(Instant::now());
+            self.topology.put(line);
+        }
+        if let Some(feed) = &self.feed {
+            feed.topology(line);
+        }
+    }
+
+    /// Shows a record of the ledger to whoever watches.
+    pub fn ledger(&self, bytes: &[u8]) {
+        if let Some(feed) = &self.feed
+            && let Some(line) = ledger_line(bytes)
+        {
+            feed.ledger(line);
+        }
+    }
+
+    /// Shows the present state to whoever watches.
+    pub fn now(&self, status: NodeStatus, peers: Vec<PeerStatus>, traffic: Counts) {
+        if let Some(feed) = &self.feed {
+            feed.now(Now { status, peers, traffic, at: Instant::now() });
+        }
+    }
+
+    /// Writes that a peer announced an update; only observers do, since others tell what they pulled.
+    pub fn announced(&mut self, peer: PeerId, announce: &Announce) {
+        let step = announce.step;
+        self.line(json!({ "event": "announced", "peer": peer, "step": step, "stage": announce.stage }));
+    }
+
+    fn line(&mut self, happened: serde_json::Value) {
+        let mut line = json!({ "t": seconds_since_1970(), "node": self.node });
+        if let (Some(line), serde_json::Value::Object(happened)) = (line.as_object_mut(), happened) {
+            line.extend(happened);
+        }
+        self.events.put(&line);
+        if let Some(feed) = &self.feed {
+            feed.event(&line);
+        }
     }
 
     /// Writes an event, and the metrics that follow from it.
     pub fn event(&mut self, event: &Event) {
-        let mut line = json!({ "t": seconds_since_1970(), "node": self.node });
-        if let (Some(line), Ok(serde_json::Value::Object(event))) =
-            (line.as_object_mut(), serde_json::to_value(event))
-        {
-            line.extend(event);
-        }
-        self.events.put(&line);
+        self.line(serde_json::to_value(event).unwrap_or_default());
         match event {
             Event::Trained { step, inner_steps, dropped, samples, loss, seconds } => {
                 self.inner_steps += u64::from(*inner_steps);

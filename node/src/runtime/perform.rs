@@ -10,6 +10,7 @@ use protocol::wire::offence::Offence;
 
 use crate::net::command::{AnswerBody, GossipTag, InboundTag, NetCommand, Verdict as NetVerdict};
 use crate::runtime::checkpoint;
+use crate::runtime::clock::seconds_since_1970;
 use crate::runtime::control::Seen;
 use crate::runtime::driver::{Committed, Driver, DriverError, Ended};
 use crate::runtime::fetching::{Fetch, request};
@@ -72,6 +73,7 @@ impl Driver {
                 if let Err(error) = self.ledger.append(&bytes) {
                     self.fault = Some(DriverError::Disk(error.to_string()));
                 }
+                self.notes.ledger(&bytes);
             }
             Output::Commit(step) => self.commit(step),
             // The block store keeps as many versions as the peer serves: these are gone there already.
@@ -119,6 +121,8 @@ impl Driver {
             Reply::Blocks(hashes) => {
                 let blocks: Option<Vec<Arc<[u8]>>> =
                     hashes.iter().map(|hash| self.blocks.find(hash)).collect();
+                let bytes = blocks.iter().flatten().map(|block| block.len() as u64).sum();
+                self.traffic.answered(inbound, bytes);
                 blocks.map_or(AnswerBody::NotFound, AnswerBody::Parts)
             }
             Reply::Busy(wait) => {
@@ -317,6 +321,7 @@ impl Driver {
             rejected_shards: figures.rejected_shards,
             process: std::process::id(),
             uptime_seconds: self.clock.now().0 as f64 / 1e6,
+            dashboard: self.notes.dashboard.clone(),
         };
         let peers: Vec<PeerStatus> = self
             .peer
@@ -340,6 +345,7 @@ impl Driver {
                     .unwrap_or_default(),
                 outer_step: Some(p.outer_step.0),
                 score: p.evaluation.map(f64::from),
+                stage: p.stage.to_string(),
             })
             .collect();
         for (file, result) in [
@@ -349,6 +355,16 @@ impl Driver {
             if let Err(error) = result {
                 tracing::warn!(file, %error, "could not write");
             }
+        }
+        self.notes.now(node, peers, counters);
+    }
+
+    /// Tells how far apart the models are after a mix.
+    pub(super) fn note_topology(&mut self, step: OuterStep) {
+        let linked = self.peer.peers(self.clock.now()).into_iter().filter(|p| p.is_linked);
+        let linked = linked.map(|p| p.peer_id.to_string()).collect();
+        if let Some(line) = self.sketches.topology(seconds_since_1970(), &self.name, step.0, linked) {
+            self.notes.topology(&line);
         }
     }
 }

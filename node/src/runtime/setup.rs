@@ -20,6 +20,7 @@ use protocol::wire::sealed::CoSigned;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
+use crate::board::feed::Feed;
 use crate::net::config::NetConfig;
 use crate::net::error::NetError;
 use crate::runtime::asking::Asking;
@@ -74,6 +75,8 @@ pub struct NodeParts {
     pub control: Control,
     /// Where its inputs are recorded, if they are.
     pub journal: Option<PathBuf>,
+    /// Who follows its story, and where they look at it.
+    pub watched: Option<(Feed, String)>,
 }
 
 /// A node that cannot start.
@@ -153,7 +156,10 @@ pub fn start(parts: NodeParts) -> Result<Driver, SetupError> {
     snapshot.ledger = head;
     newer_revocation(&mut snapshot, membership::revocation(dir, run)?, terms);
     let incarnation = Sequence::open(dir, None)?.take()? as u32;
-    let notes = Notes::open(dir, name).map_err(|source| SetupError::Notes { dir: dir.clone(), source })?;
+    let (feed, dashboard) = parts.watched.clone().unzip();
+    let mut notes =
+        Notes::open(dir, name, feed).map_err(|source| SetupError::Notes { dir: dir.clone(), source })?;
+    notes.dashboard = dashboard;
     let parameters = learner.parameters();
     let clock = Clock::start();
     let secret = Seed::from_bytes(*identity.seed()).fork("node");

@@ -65,6 +65,8 @@ pub struct NodeStatus {
     pub process: u32,
     /// Seconds since the node started.
     pub uptime_seconds: f64,
+    /// Where its dashboard is, when it serves one.
+    pub dashboard: Option<String>,
 }
 
 /// A peer as this node knows it.
@@ -91,6 +93,8 @@ pub struct PeerStatus {
     pub score: Option<f64>,
     /// How it behaves: 100 is a clean record, below 50 it is not drawn.
     pub behaviour: f64,
+    /// What it is doing.
+    pub stage: String,
     /// Bytes that came from it in answers since this node started, good or bad.
     pub bytes_pulled: u64,
     /// Bytes handed to the network as answers to it since this node started.

@@ -273,7 +273,7 @@ fn settings(node: &PlannedNode, bundle: &Path) -> Result<(), PlanError> {
     let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let text = |path: PathBuf| toml::Value::String(path.display().to_string()).to_string();
     let toml = format!(
-        "[node]\nname = {}\norganization = {}\ndata = {}\ncharter = {}\n\n[network]\nlisten = [\"/ip4/127.0.0.1/tcp/0\"]\nquic = false\n",
+        "[node]\nname = {}\norganization = {}\ndata = {}\ncharter = {}\n\n[network]\nlisten = [\"/ip4/127.0.0.1/tcp/0\"]\nquic = false\n\n[http]\nlisten = \"\"\n",
         toml::Value::String(node.name.clone()),
         toml::Value::String(node.organization.clone()),
         text(absolute(&node.data)),

@@ -1,0 +1,93 @@
+//! `starling observe`: watches a run without training.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use libp2p::Multiaddr;
+use tokio::sync::watch;
+
+use crate::cli::output::{CliError, Output};
+use crate::cli::place::Place;
+use crate::cli::run::{join, stop_on_signal};
+use crate::cli::web;
+use crate::config::load::load;
+use crate::net::config::NetConfig;
+use crate::recipe::bundle::Bundle;
+use crate::runtime::observer::{Observer, ObserverParts};
+use crate::store::keys::Identity;
+use crate::store::lock::DirLock;
+use crate::telemetry::log;
+
+/// Joins the gossip of a run, trains nothing, records what it sees.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    place: Place,
+    /// The signed charter, or the folder that travels with it
+    #[arg(long, value_name = "PATH")]
+    charter: Option<PathBuf>,
+    /// Peer to try first; may be repeated
+    #[arg(long, value_name = "ADDRESS")]
+    bootstrap: Vec<Multiaddr>,
+    /// Address to listen on; may be repeated
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Vec<Multiaddr>,
+}
+
+/// Runs the command.
+pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
+    let sources = args
+        .place
+        .sources()
+        .flag("node.charter", args.charter.as_ref().map(|p| p.display()))
+        .flag("network.bootstrap", join(&args.bootstrap))
+        .flag("network.listen", join(&args.listen));
+    let loaded = load(&sources)?;
+    let config = &loaded.config;
+    log::start(&config.log.lines).map_err(|e| CliError::failed("logging cannot be set up", e))?;
+    let dir = &config.node.dir;
+    let _lock = DirLock::acquire(dir)?;
+    let identity = Identity::load(dir)?;
+    let bundle = Bundle::open(&config.node.charter)?;
+    let me = identity.peer();
+    let mut net = NetConfig::new(*identity.seed(), bundle.charter.run());
+    net.listen = config.network.listen_all();
+    net.bootstrap.clone_from(&config.network.bootstrap);
+    net.external.clone_from(&config.network.external);
+    net.mdns = config.network.mdns;
+    net.links_max = config.network.links_max;
+    let web = web::open(&loaded, &me, None)?;
+    let parts = ObserverParts {
+        dir: dir.clone(),
+        identity,
+        name: config.node.name.clone().unwrap_or_else(|| me.short()),
+        charter: bundle.charter.clone(),
+        net,
+        watched: web.as_ref().map(web::Web::watched),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .map_err(|e| CliError::failed("could not start the runtime", e))?;
+    runtime.block_on(async {
+        let (stop, stopped) = watch::channel(false);
+        stop_on_signal(stop);
+        let observer = Observer::start(parts)?;
+        tracing::info!(run = %bundle.charter.run().short(), dir = %dir.display(), "observing");
+        if !observer.is_member() {
+            tracing::warn!(
+                "the charter does not list this key: announcements and scores are seen, distances between models are not"
+            );
+        }
+        if let Some(web) = web {
+            tokio::spawn(web.serve());
+        }
+        observer.run(stopped).await.map_err(CliError::from)
+    })?;
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    output.done(&serde_json::json!({ "dir": dir }), |to| {
+        writeln!(to, "stopped; the records are in {}", dir.display())?;
+        writeln!(to, "next     starling report {}", dir.display())
+    })
+}
