@@ -21,11 +21,9 @@ pub fn percent(share: f64) -> String {
         v if v >= 100.0 => format!("{value:.0} %"),
         v if v >= 1.0 || v == 0.0 => format!("{value:.1} %"),
         v if v >= 0.01 => format!("{value:.2} %"),
-        // Two digits that count, however small.
-        v => {
-            let decimals = (1.0 - v.log10().floor()).min(9.0) as usize;
-            format!("{value:.decimals$} %")
-        }
+        v if v >= 0.000_1 => format!("{value:.4} %"),
+        // Models that settled are this alike; zeros would hide it.
+        _ => format!("{value:.1e} %"),
     }
 }
 
@@ -85,6 +83,7 @@ mod tests {
             (percent(0.0042), percent(0.5), percent(f64::NAN)),
             ("0.42 %".into(), "50.0 %".into(), "-".into())
         );
+        assert_eq!(percent(4.8e-7), "4.8e-5 %");
         assert_eq!((percent(0.000_012_3), percent(0.0)), ("0.0012 %".into(), "0.0 %".into()));
         assert_eq!((duration(59.9), duration(3_700.0)), ("59 s".into(), "1 h 1 min".into()));
         assert_eq!(count(1_234_567), "1\u{202f}234\u{202f}567");
