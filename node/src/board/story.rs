@@ -215,7 +215,10 @@ impl Story {
                         person.score = Some(score);
                     }
                 }
-                if let Some(metric) = line.metric.as_ref().filter(|_| line.event == "evaluated") {
+                // A node's own word counts for more than what others call it.
+                if let Some(metric) = &line.metric
+                    && (line.event == "evaluated" || self.metric.is_empty())
+                {
                     self.metric.clone_from(metric);
                 }
                 self.reached(who, outer);
