@@ -58,10 +58,16 @@ fn both(bytes: &[u8], domain: Domain) -> [Vec<u8>; 2] {
 /// A gossip message.
 pub fn gossip(bytes: &[u8]) {
     for bytes in both(bytes, Domain::Message) {
-        let opened = open(&bytes, run(), TODAY, |peer| match run().listed(peer) {
-            Some(_) => Standing::Member,
-            None => Standing::Unknown,
-        });
+        let opened = open(
+            &bytes,
+            run(),
+            TODAY,
+            |peer| match run().listed(peer) {
+                Some(_) => Standing::Member,
+                None => Standing::Unknown,
+            },
+            |_| true,
+        );
         if let Ok(message) = opened {
             assert_eq!(message.bytes().as_ref(), bytes, "what is relayed is what was heard");
             assert!(run().listed(&message.signer()).is_some(), "only members are heard");

@@ -6,9 +6,9 @@ use clap::{CommandFactory, Parser};
 
 use crate::cli::output::{Format, Output};
 use crate::cli::{
-    audit, backup, bench, charter, charter_new, config_show, data, distill, doctor, eval, fairness, fuse, health,
-    influence, init, invite, join, key, membership, metrics, model, observe, peers, predict, replay, report, revoke,
-    run, shell, sim, status, steer, sweep, testnet, top, train,
+    audit, backup, bench, charter, charter_new, config_show, data, distill, doctor, eval, fairness, fuse,
+    health, influence, init, invite, join, key, membership, metrics, model, observe, peers, predict, replay,
+    report, revoke, run, shell, sim, status, steer, sweep, testnet, top, train,
 };
 use crate::control::order::Verb as Order;
 

@@ -206,7 +206,7 @@ fn member(
     let refused = |why: String, remedy: &str| {
         CliError::new(ExitCode::Refused, "this node is not a member of the run", why, remedy)
     };
-    if let Some(organization) = charter.charter().listed(me) {
+    if let Some(organization) = charter.listed(me) {
         return Ok((organization.to_owned(), None));
     }
     if matches!(charter.charter().admission, Admission::Closed(_)) {

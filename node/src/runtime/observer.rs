@@ -99,7 +99,7 @@ impl Observer {
         let config = PeerConfig {
             charter: parts.charter.clone(),
             name: parts.name.clone(),
-            certificate: None,
+            credential: None,
             answers_queries: false,
             incarnation,
             reserved: 0,
@@ -108,7 +108,7 @@ impl Observer {
             start_links: 0,
             start_patience: Span(0),
         };
-        let is_member = parts.charter.charter().listed(&keys.peer()).is_some();
+        let is_member = parts.charter.listed(&keys.peer()).is_some();
         let seed = Seed::from_bytes(*parts.identity.seed()).fork("observer");
         // A peer that is through takes part in gossip and is waited for by nobody: what an observer is.
         let through = Snapshot { is_finished: true, ..Snapshot::default() };
@@ -234,15 +234,15 @@ impl Observer {
                     self.fetches.iter().filter(|(_, f)| f.peer == peer).map(|(a, _)| *a).collect();
                 lost.into_iter().for_each(|ask| self.failed(ask));
             }
-            NetEvent::Heard { tag, bytes, .. } => match self.peer.open(&bytes, self.clock.now()) {
+            NetEvent::Heard { from, tag, bytes } => match self.peer.open(&bytes, from, self.clock.now()) {
                 Ok(message) => {
                     self.look_at(&message);
                     self.feed(Input::Heard { gossip: GossipId(tag.0), message });
                 }
-                Err(offence) => {
+                Err(refusal) => {
                     // Whoever only watches judges nobody: the message is dropped and counted.
                     self.net.send(NetCommand::Judge { tag, verdict: NetVerdict::Ignore });
-                    self.notes.event(&Event::Offence { peer: self.net.peer(), offence });
+                    self.notes.event(&Event::Offence { peer: self.net.peer(), offence: refusal.offence });
                 }
             },
             NetEvent::Asked { inbound, from, request } => {
@@ -274,7 +274,7 @@ impl Observer {
                 let now = self.clock.now();
                 let messages = fetch.news().unwrap_or_default();
                 let opened: Vec<Verified<Message>> =
-                    messages.iter().filter_map(|bytes| self.peer.open(bytes, now).ok()).collect();
+                    messages.iter().filter_map(|bytes| self.peer.open(bytes, fetch.peer, now).ok()).collect();
                 opened.iter().for_each(|message| self.look_at(message));
                 self.feed(Input::Answered { ask, answer: Answer::News(opened) });
             }

@@ -119,7 +119,9 @@ impl World {
         let Some(attack) = self.attack(i) else { return false };
         let hash = match &request.want {
             Want::Manifest(hash) | Want::Shards { manifest: hash, .. } => *hash,
-            Want::News | Want::Charter | Want::Predict(_) => return false,
+            Want::News | Want::Charter | Want::Predict(_) | Want::Redeem { .. } | Want::File { .. } => {
+                return false;
+            }
         };
         if attack == Attack::Withholder {
             let gives_up = self.nodes[from as usize].asking.get(&ask).map(|asking| asking.gives_up);

@@ -14,7 +14,6 @@ use crate::sim::queue::{Answered, Gossip, Happening, NOBODY};
 use crate::sim::world::World;
 use crate::time::Span;
 use crate::wire::message::{Body, Message};
-use crate::wire::offence::Offence;
 use crate::wire::request::{Request, Want};
 use crate::wire::sealed::Sealed;
 
