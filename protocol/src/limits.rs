@@ -7,7 +7,7 @@ use crate::time::Span;
 
 /// Founders of one charter: enough for a consortium, few enough to read.
 pub const FOUNDERS_MAX: usize = 64;
-/// Members listed in a closed charter: as many as were tried together (`starling sim ten_thousand`); larger circles use
+/// Members listed in a closed charter: ten thousand, and as many bytes as a charter may have; larger circles use
 /// invitations.
 pub const MEMBERS_MAX: usize = 10_240;
 /// Labels of a task: CLINC150 has 151, Banking77 77; fits every task in sight.
