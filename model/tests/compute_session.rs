@@ -316,7 +316,8 @@ fn folders_that_cannot_be_a_model_are_refused_with_a_reason() {
     };
     refused("", "malformed");
     refused("[]", "malformed");
-    refused(&config.replace("\"bert\"", "\"llama\""), "found `llama`");
+    refused(&config.replace("\"bert\"", "\"gpt2\""), "found `gpt2`");
+    refused(&config.replace("\"bert\"", "\"llama\""), "hidden_act `silu`");
     refused(&config.replace("\"hidden_size\": 32", "\"hidden_size\": 64"), "shape");
     refused(&config.replace("\"hidden_size\": 32", "\"hidden_size\": -1"), "invalid value");
     refused(&config.replace("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3"), "layer.2.");

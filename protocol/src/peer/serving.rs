@@ -172,8 +172,12 @@ impl Peer {
         let bound = Binding { invitation: content_hash(&invitation.body), peer, from: today };
         let binding = Sealed::new(&self.keys, Domain::Binding, &bound);
         let reply = Reply::Bytes(binding.to_bytes().into());
+        // Whose answer was lost asks again; it is admitted once.
+        let is_new = self.book.standing(&peer, today) != Standing::Member;
         self.book.take_credential(&peer, &Credential::Invited { invitation, binding }, today);
-        out.emit(Event::Admitted { peer });
+        if is_new {
+            out.emit(Event::Admitted { peer });
+        }
         out.push(Output::Answer { inbound, reply });
     }
 
