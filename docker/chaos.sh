@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Five real containers on a private network, and what may happen to them: pause, kill, disconnect, partition, slow down,
-# restart one by one. After each, everybody must advance again and hear of each other. Takes about two minutes.
+# restart one by one. After each, everybody must advance again and hear of each other. Takes some minutes.
 #
 # Needs docker and the image (docker/build-prebuilt.sh, or STARLING_IMAGE); without docker it says so and ends well, so
 # that CI can call it everywhere. Ends with the time from `up` to the first mixed outer step of every node.
@@ -29,8 +29,8 @@ finish() {
     if [ $code -ne 0 ]; then
         for n in "${nodes[@]}"; do echo "--- $n"; docker logs --tail 5 "${id[$n]:-none}" 2>&1 || true; done
     fi
-    docker network rm $project-aside >/dev/null 2>&1 || true
     "${compose[@]}" down -v -t 15 >/dev/null 2>&1 || true
+    docker network rm $project-aside >/dev/null 2>&1 || true
     exit $code
 }
 trap finish EXIT

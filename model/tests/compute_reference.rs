@@ -366,8 +366,8 @@ fn gradients_of_whole_networks_agree_with_differences_of_the_loss() {
         check_slope(&arch, Head::Classification { labels: 3 }, input, &[0, 2, -100, 1, 1]);
     }
     let images = images();
-    let input = Input::Dense { values: &images, width: 72 };
-    check_slope(&patches(), Head::Classification { labels: 4 }, input, &NODE_CLASSES);
+    let of_images = Input::Dense { values: &images, width: 72 };
+    check_slope(&patches(), Head::Classification { labels: 4 }, of_images, &NODE_CLASSES);
     for num_layers in 1..=3 {
         let batch = nodes(num_layers);
         let head = Head::Classification { labels: 4 };

@@ -137,8 +137,12 @@ async fn without_scripts_the_page_is_drawn_all_the_same() {
     let url = serve(&feed());
     let profile = tempfile::tempdir().unwrap();
     let picture = profile.path().join("page.png");
+    // As a person turns scripts off; the switch of the engine would stop the browser's own page that takes the picture.
+    let off = serde_json::json!({"profile": {"default_content_setting_values": {"javascript": 2}}});
+    std::fs::create_dir(profile.path().join("Default")).unwrap();
+    std::fs::write(profile.path().join("Default/Preferences"), off.to_string()).unwrap();
     arguments(&mut command, profile.path());
-    command.args(["--blink-settings=scriptEnabled=false", "--window-size=1200,1600"]);
+    command.arg("--window-size=1200,1600");
     command.arg(format!("--screenshot={}", picture.display())).arg(&url);
     command.stdout(Stdio::null()).stderr(Stdio::null());
     assert!(tokio::task::spawn_blocking(move || command.status()).await.unwrap().unwrap().success());

@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use protocol::peer::input::Command;
 use starling_node::board::feed::Feed;
+use starling_node::board::line::MetricLine;
 use starling_node::board::now::Now;
 use starling_node::board::story::Story;
+use starling_node::control::order::{self, Answer, Order, Verb};
 use starling_node::http::limits::Limits;
 use starling_node::http::server::Door;
 use starling_node::http::site::Site;
@@ -22,7 +23,7 @@ struct Served {
     address: SocketAddr,
     feed: Feed,
     token: String,
-    commands: mpsc::Receiver<Command>,
+    orders: mpsc::Receiver<Order>,
     _dir: tempfile::TempDir,
 }
 
@@ -56,13 +57,13 @@ fn serve_with(limits: Limits) -> Served {
     let token = Token::of_dir(dir.path()).unwrap();
     let feed = Feed::new(ME.into(), Story::default());
     feed.now(now("ada", Vec::new()));
-    let (send, commands) = mpsc::channel(4);
+    let (give, orders) = order::channel();
     let secret = token.reveal().to_owned();
-    let site = Site::new(feed.clone(), Some(send), token, vec!["ada".into()]).with_limits(limits);
+    let site = Site::new(feed.clone(), Some(give), token, vec!["ada".into()]).with_limits(limits);
     let door = Door::open("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = door.address();
     tokio::spawn(door.serve(site));
-    Served { address, feed, token: secret, commands, _dir: dir }
+    Served { address, feed, token: secret, orders, _dir: dir }
 }
 
 /// Sends bytes and reads until the server closes: the status (0 for none) and the whole answer.
@@ -99,11 +100,12 @@ fn post(token: &str, headers: &str, body: &str) -> Vec<u8> {
 /// Rows B7 of the catalogue of faults, and their neighbours. 0: the connection is closed without an answer.
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_requests_are_refused_each_in_its_way_and_the_server_goes_on() {
-    let mut served = serve();
+    let served = serve();
     let token = served.token.clone();
     let many: Vec<String> = (0..10_000).map(|k| format!("x-{k}: 1\r\n")).collect();
     let many = many.concat();
-    let json = "{\"command\":\"pause\"}";
+    let json = "{\"verb\":\"pause\"}";
+    let ban = format!("{{\"verb\":\"ban\",\"peer\":\"{ME}\",\"reason\":\"\"}}");
     let length = |n: usize| format!("content-length: {n}\r\n");
     let rows: Vec<(&str, Vec<u8>, &[u16])> = vec![
         ("126 header of 1 MB", request("GET /", &format!("x: {}\r\n", "y".repeat(1 << 20))), &[431]),
@@ -127,15 +129,20 @@ async fn bad_requests_are_refused_each_in_its_way_and_the_server_goes_on() {
         ),
         ("128 a head that never ends", b"GET / HTTP/1.1\r\nhost: localhost\r\n".to_vec(), &[0, 408]),
         ("connect and say nothing", Vec::new(), &[0, 408]),
-        ("129 bad JSON", post(&token, &length(5), "{\"com"), &[400]),
+        ("129 bad JSON", post(&token, &length(5), "{\"ver"), &[400]),
         ("129 no JSON", post(&token, &length(2), "\0\u{1}"), &[400]),
-        ("129 an unknown command", post(&token, &length(20), "{\"command\":\"reboot\"}"), &[400]),
-        ("129 a field too many", post(&token, &length(30), "{\"command\":\"pause\",\"now\":true}"), &[400]),
+        ("129 an unknown command", post(&token, &length(17), "{\"verb\":\"reboot\"}"), &[400]),
         (
-            "129 a key that is none",
-            post(&token, &length(32), "{\"command\":\"ban\",\"peer\":\"12345\"}"),
+            "129 a field too many",
+            post(&token, &length(34), "{\"verb\":\"ban\",\"peer\":\"\",\"why\":1}  "),
             &[400],
         ),
+        (
+            "129 a key that is none",
+            post(&token, &length(41), "{\"verb\":\"ban\",\"peer\":\"12\",\"reason\":\"x\"}  "),
+            &[400],
+        ),
+        ("129 a ban without a reason", post(&token, &length(ban.len()), &ban), &[400]),
         ("131 path traversal, encoded", request("GET /%2e%2e%2f%2e%2e%2fetc/passwd", ""), &[404]),
         ("131 path traversal, plain", request("GET /../../etc/passwd", ""), &[404]),
         ("131 a file of the node", request("GET /http.token", ""), &[404]),
@@ -151,13 +158,13 @@ async fn bad_requests_are_refused_each_in_its_way_and_the_server_goes_on() {
         ("132 HTTP/1.0 without host", b"GET / HTTP/1.0\r\n\r\n".to_vec(), &[403]),
         (
             "133 another site's post",
-            post(&token, &format!("origin: http://evil.example\r\n{}", length(19)), json),
+            post(&token, &format!("origin: http://evil.example\r\n{}", length(json.len())), json),
             &[403],
         ),
         ("133 another site reads", request("GET /v1/status", "origin: null\r\n"), &[403]),
         ("134 no token", [request("POST /v1/commands", &length(19)), json.into()].concat(), &[401]),
-        ("134 wrong token", post(&"0".repeat(64), &length(19), json), &[401]),
-        ("134 half a token", post(&token[..32], &length(19), json), &[401]),
+        ("134 wrong token", post(&"0".repeat(64), &length(json.len()), json), &[401]),
+        ("134 half a token", post(&token[..32], &length(json.len()), json), &[401]),
         ("134 nothing is read without a token", request("POST /v1/commands", &length(1 << 40)), &[401]),
         ("135 a method that is not for this", request("DELETE /v1/status", ""), &[405]),
         ("135 post to the page", request("POST /", "content-length: 0\r\n"), &[405]),
@@ -176,9 +183,16 @@ async fn bad_requests_are_refused_each_in_its_way_and_the_server_goes_on() {
         assert!(expected.contains(&status), "{name}: expected {expected:?}, found {status}: {answer:.300}");
         assert_eq!(get(served.address, "/healthz").await.0, 200, "{name}");
     }
-    assert!(served.commands.try_recv().is_err(), "no bad request reached the node");
-    let (status, _) = send(served.address, post(&token, &length(json.len()), json)).await;
-    assert_eq!((status, served.commands.recv().await), (202, Some(Command::Pause)));
+    let mut orders = served.orders;
+    assert!(orders.try_recv().is_err(), "no bad request reached the node");
+    let node = tokio::spawn(async move {
+        let order = orders.recv().await.unwrap();
+        let is_done = order.verb == Verb::Pause;
+        order.answer.send(Answer { is_done, state: "pausing".into(), why: String::new() }).unwrap();
+    });
+    let (status, answer) = send(served.address, post(&token, &length(json.len()), json)).await;
+    assert!(status == 200 && answer.contains("pausing"), "{answer}");
+    node.await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -239,6 +253,11 @@ async fn followers_see_what_happens_as_it_happens() {
     assert!(text.contains("data: {"), "{text}");
 }
 
+fn rejected(reason: &str) -> MetricLine {
+    let tags = [("reason".to_owned(), reason.to_owned())].into();
+    MetricLine { name: "rejected".into(), value: Some(1.0), tags, ..MetricLine::default() }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_and_figures_hold_what_the_node_told_and_no_markup_of_peers() {
     let served = serve();
@@ -246,7 +265,7 @@ async fn pages_and_figures_hold_what_the_node_told_and_no_markup_of_peers() {
     let peer =
         PeerStatus { peer_id: "bb".repeat(32), name: evil.into(), is_linked: true, ..PeerStatus::default() };
     served.feed.now(now("ada", vec![peer]));
-    served.feed.event(&serde_json::json!({"event":"offence","peer":"bb".repeat(32),"offence":"malformed"}));
+    served.feed.metric(&rejected("malformed"));
     let (status, page) = get(served.address, "/").await;
     assert!(status == 200 && page.contains("content-security-policy: default-src 'none'"), "{page:.600}");
     assert!(page.contains("outer step <b>3</b> of 24") && !page.contains("<script>alert"), "{page}");

@@ -17,6 +17,11 @@ fn a_restored_node_does_not_sign_before_it_is_told_how_far_its_key_went() {
     assert_eq!(ok(&["backup", "verify", path(&backup)])["files"], made["files"]);
     let at = net.nodes[1].step();
     net.nodes[1].until_step(at + 5);
+    // Its status is told once a second; steps are faster here.
+    net.nodes[1].until("its status to say that it is well", |node| {
+        let found = run(&["health", "--dir", path(&node.dir), "--peers", "1"]);
+        (found.code == Some(0) && node.status()?["outer_step"].as_u64() >= Some(at)).then_some(())
+    });
     let well = ok(&["health", "--dir", path(&dir), "--peers", "1"]);
     assert!(well["outer_step"].as_u64() >= Some(at), "{well}");
     assert_eq!(run(&["health", "--dir", path(&dir), "--peers", "9"]).code, Some(4));

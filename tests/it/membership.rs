@@ -87,6 +87,12 @@ fn an_organization_joins_by_a_code_trains_with_the_others_and_is_revoked() {
     assert_eq!(bela.status().unwrap()["organization"], "Bela Wire");
     assert_eq!(ada.events_of("admitted").len(), 1);
 
+    // The list of peers is told once a second; steps are faster here.
+    ada.until("bela to be listed", |node| {
+        let peers = ok(&["peers", "--dir", path(&node.dir)])["peers"].clone();
+        peers.as_array()?.iter().find(|p| p["peer_id"].as_str() == Some(peer.as_str()))?;
+        Some(())
+    });
     // Bela is a member no more; nobody else does anything.
     let revoked = ok(&["revoke", &peer[..8], "--charter", path(&charter), "--dir", path(&ada_dir)]);
     assert_eq!(

@@ -69,6 +69,8 @@ pub struct MetricLine {
     pub name: String,
     /// The value; `None` where it was not finite.
     pub value: Option<f64>,
+    /// Labels.
+    pub tags: std::collections::BTreeMap<String, String>,
 }
 
 /// A line of `topology.jsonl`: how far apart the newest updates of the peers are, seen from one node.

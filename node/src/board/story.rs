@@ -228,12 +228,6 @@ impl Story {
                     person.stage.clone_from(stage);
                 }
             }
-            "offence" => {
-                let reason = line.offence.clone().unwrap_or_default();
-                if self.refusals.len() < REASONS_MAX || self.refusals.contains_key(&reason) {
-                    *self.refusals.entry(reason).or_default() += 1;
-                }
-            }
             "banned" => self.mark(line.peer.as_deref(), |person| person.is_banned = true),
             "link_up" => self.mark(line.peer.as_deref(), |person| person.is_linked = true),
             "link_down" => self.mark(line.peer.as_deref(), |person| person.is_linked = false),
@@ -275,8 +269,15 @@ impl Story {
 
     /// Takes a line of `metrics.jsonl`; of them only what no event says.
     pub fn metric(&mut self, teller: &str, line: &MetricLine) {
-        if let (CONSENSUS, Some(value)) = (line.name.as_str(), line.value) {
-            self.point(CONSENSUS, teller, line.outer, value);
+        match (line.name.as_str(), line.value) {
+            (CONSENSUS, Some(value)) => self.point(CONSENSUS, teller, line.outer, value),
+            ("rejected", _) => {
+                let reason = line.tags.get("reason").cloned().unwrap_or_default();
+                if self.refusals.len() < REASONS_MAX || self.refusals.contains_key(&reason) {
+                    *self.refusals.entry(reason).or_default() += 1;
+                }
+            }
+            _ => {}
         }
     }
 
@@ -426,6 +427,11 @@ mod tests {
         serde_json::from_value(json).unwrap()
     }
 
+    fn rejected(reason: &str) -> MetricLine {
+        let tags = [("reason".to_owned(), reason.to_owned())].into();
+        MetricLine { name: "rejected".into(), value: Some(1.0), tags, ..MetricLine::default() }
+    }
+
     #[test]
     fn a_story_counts_what_the_lines_say() {
         let mut story = Story::default();
@@ -437,7 +443,6 @@ mod tests {
             serde_json::json!({"event":"mixed","step":1,"peers":2,"pull_seconds":0.25,"mix_seconds":0.125}),
             serde_json::json!({"event":"evaluated","step":1,"metric":"f1","score":0.5,"loss":1.0,"samples":10}),
             serde_json::json!({"event":"card","step":1,"peer":"bb","metric":"f1","score":0.75}),
-            serde_json::json!({"event":"offence","peer":"cc","offence":"malformed"}),
             serde_json::json!({"event":"of another version","step":9}),
         ] {
             story.event("aa", &line(json));
@@ -450,6 +455,7 @@ mod tests {
         assert_eq!(story.staleness_p95(), Some(3));
         let ages: Vec<_> = story.curves(STALENESS).map(|(who, c)| (who, c.points().to_vec())).collect();
         assert_eq!(ages, [("aa", vec![(1.0, 1.5)])], "the mean of an outer step is one point");
+        story.metric("aa", &rejected("malformed"));
         assert_eq!(story.refusals()["malformed"], 1);
         let scores: Vec<_> = story.curves(SCORE).map(|(who, c)| (who, c.last().unwrap())).collect();
         assert_eq!(scores, [("aa", 0.5), ("bb", 0.75)]);
@@ -467,10 +473,8 @@ mod tests {
                 "aa",
                 &line(serde_json::json!({"event":"pulled","step":k,"peer":peer,"staleness":k,"shards":1})),
             );
-            story.event(
-                "aa",
-                &line(serde_json::json!({"event":"offence","peer":peer,"offence":format!("kind {k}")})),
-            );
+            story.metric("aa", &rejected(&format!("kind {k}")));
+            story.event("aa", &line(serde_json::json!({"event":"alone","step":k})));
             story.ledger(LedgerLine { index: u64::from(k), ..LedgerLine::default() });
         }
         assert_eq!(story.people().len(), NODES_MAX);

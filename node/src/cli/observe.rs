@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::cli::output::{CliError, Output};
 use crate::cli::place::Place;
-use crate::cli::run::{join, stop_on_signal};
+use crate::cli::run::{join, member, stop_on_signal};
 use crate::cli::web;
 use crate::config::load::load;
 use crate::net::config::NetConfig;
@@ -56,12 +56,16 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
     net.external.clone_from(&config.network.external);
     net.mdns = config.network.mdns;
     net.links_max = config.network.links_max;
+    // A stranger may watch as well, but sees less.
+    let membership = member(&bundle.charter, &me, dir).ok();
     let web = web::open(&loaded, &me, None)?;
     let parts = ObserverParts {
         dir: dir.clone(),
         identity,
         name: config.node.name.clone().unwrap_or_else(|| me.short()),
         charter: bundle.charter.clone(),
+        is_member: membership.is_some(),
+        credential: membership.and_then(|(_, credential)| credential),
         net,
         watched: web.as_ref().map(web::Web::watched),
     };
@@ -77,7 +81,7 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
         tracing::info!(run = %bundle.charter.run().short(), dir = %dir.display(), "observing");
         if !observer.is_member() {
             tracing::warn!(
-                "the charter does not list this key: announcements and scores are seen, distances between models are not"
+                "this key is no member of the run: announcements and scores are seen, distances between models are not"
             );
         }
         if let Some(web) = web {

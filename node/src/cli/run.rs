@@ -145,8 +145,7 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
     let chosen =
         choose(terms, device.variant.as_deref(), machine_memory()).map_err(|e| learner_error(e.into()))?;
     let (orders, obeyed) = order::channel();
-    let (control, commands) = Control::with_orders(obeyed);
-    let web = web::open(&loaded, &me, Some(commands))?;
+    let web = web::open(&loaded, &me, Some(orders.clone()))?;
     let parts = NodeParts {
         dir: dir.clone(),
         model: chosen.to_string(),
@@ -162,7 +161,7 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
         checkpoint_every: Some(config.train.checkpoint_interval),
         status_every: config.log.status_interval,
         ends_when_drained: args.until_done,
-        control,
+        control: Control::with_orders(obeyed),
         journal: args.journal.clone(),
         watched: web.as_ref().map(Web::watched),
     };
@@ -198,7 +197,7 @@ fn answering(bundle: &Bundle, device: &Device) -> Result<Answering, CliError> {
 }
 
 /// Who runs this node by the founders' word, and what proves it besides the charter.
-fn member(
+pub(super) fn member(
     charter: &SignedCharter,
     me: &PeerId,
     dir: &Path,
@@ -249,7 +248,7 @@ pub(super) fn learner_error(error: TranslateError) -> CliError {
 }
 
 /// Runs a node on a runtime of its own until it ends or a signal asks it to; its operator speaks through a socket in its
-/// directory.
+/// directory, and over HTTP where that is served.
 fn drive(parts: NodeParts, orders: Orders, web: Option<Web>) -> Result<Ended, CliError> {
     let dir = parts.dir.clone();
     // The network needs little; computing has the trainer's threads.

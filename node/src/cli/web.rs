@@ -1,13 +1,12 @@
 //! The web server of a running node: settings in, an open door out.
 
 use protocol::id::PeerId;
-use protocol::peer::input::Command;
-use tokio::sync::mpsc;
 
 use crate::board::feed::Feed;
 use crate::board::history;
 use crate::cli::output::{CliError, ExitCode};
 use crate::config::load::{Loaded, Origin};
+use crate::control::order::Orders;
 use crate::http::error::HttpError;
 use crate::http::server::Door;
 use crate::http::site::Site;
@@ -37,11 +36,7 @@ impl Web {
 
 /// Opens the door that the settings ask for. The default port may be taken by another node on this machine: that is
 /// said, and the node runs without; a port that somebody chose must be free.
-pub fn open(
-    loaded: &Loaded,
-    me: &PeerId,
-    commands: Option<mpsc::Sender<Command>>,
-) -> Result<Option<Web>, CliError> {
+pub fn open(loaded: &Loaded, me: &PeerId, orders: Option<Orders>) -> Result<Option<Web>, CliError> {
     let config = &loaded.config;
     let Some(address) = config.http.listen else { return Ok(None) };
     let is_chosen = loaded.settings.iter().any(|s| s.name == "http.listen" && s.origin != Origin::Default);
@@ -57,7 +52,7 @@ pub fn open(
     let mut story = history::tell(&config.node.dir).map(|told| told.story).unwrap_or_default();
     story.hang_up();
     let feed = Feed::new(me.to_string(), story);
-    let site = Site::new(feed.clone(), commands, token, config.http.hosts.clone());
+    let site = Site::new(feed.clone(), orders, token, config.http.hosts.clone());
     if !address.ip().is_loopback() {
         tracing::warn!(address = %door.address(), "whoever reaches this address can read status, scores and ledger");
     }

@@ -1,11 +1,11 @@
-//! What the server serves: one node's feed, and the way to it for commands.
+//! What the server serves: one node's feed, and the way to it for orders.
 
 use std::sync::Arc;
 
-use protocol::peer::input::Command;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 
 use crate::board::feed::Feed;
+use crate::control::order::Orders;
 use crate::http::count::Requests;
 use crate::http::limits::Limits;
 use crate::http::token::Token;
@@ -14,7 +14,7 @@ use crate::http::token::Token;
 #[derive(Clone, Debug)]
 pub struct Site {
     pub(super) feed: Feed,
-    pub(super) commands: Option<mpsc::Sender<Command>>,
+    pub(super) orders: Option<Orders>,
     pub(super) token: Token,
     pub(super) hosts: Arc<[String]>,
     pub(super) streams: Arc<Semaphore>,
@@ -23,17 +23,12 @@ pub struct Site {
 }
 
 impl Site {
-    /// A site. `commands` is `None` for a node that takes none; `hosts` are names under which it may be asked, beside
+    /// A site. `orders` is `None` for a node that takes none; `hosts` are names under which it may be asked, beside
     /// IP addresses and `localhost`.
-    pub fn new(
-        feed: Feed,
-        commands: Option<mpsc::Sender<Command>>,
-        token: Token,
-        hosts: Vec<String>,
-    ) -> Self {
+    pub fn new(feed: Feed, orders: Option<Orders>, token: Token, hosts: Vec<String>) -> Self {
         let limits = Limits::default();
         let streams = Arc::new(Semaphore::new(limits.streams_max));
-        Self { feed, commands, token, hosts: hosts.into(), streams, limits, requests: Arc::default() }
+        Self { feed, orders, token, hosts: hosts.into(), streams, limits, requests: Arc::default() }
     }
 
     /// The same site with other caps.

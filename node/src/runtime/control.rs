@@ -44,10 +44,9 @@ impl Control {
         Self { starts_paused: false, commands, orders, seen: None }
     }
 
-    /// Operators give orders over the socket, and commands through the sender.
-    pub fn with_orders(orders: mpsc::Receiver<Order>) -> (Self, mpsc::Sender<Command>) {
-        let (send, commands) = mpsc::channel(COMMANDS_MAX);
-        (Self { commands, orders, ..Self::none() }, send)
+    /// Operators give orders.
+    pub fn with_orders(orders: mpsc::Receiver<Order>) -> Self {
+        Self { orders, ..Self::none() }
     }
 
     /// Both ends; a node that starts paused waits for [`Command::Resume`] before its first outer step.

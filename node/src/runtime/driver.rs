@@ -366,7 +366,6 @@ impl Driver {
             return;
         };
         fetch.shards.push(shard);
-        self.traffic.pulled(fetch.peer, bytes.len() as u64);
         self.received.insert((ShardIndex(shard), hash), bytes);
         self.feed(Input::Arrived { ask, shard });
     }

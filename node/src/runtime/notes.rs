@@ -78,11 +78,12 @@ impl Notes {
     /// Writes one number.
     pub fn metric(&mut self, outer: u32, name: &str, value: f64, tags: BTreeMap<&str, String>) {
         let t = seconds_since_1970();
-        self.metrics.put(&Metric { t, node: &self.node, step: self.inner_steps, outer, name, value, tags });
         if let Some(feed) = &self.feed {
-            let value = Some(value);
-            feed.metric(&MetricLine { node: self.node.clone(), outer, name: name.to_owned(), value });
+            let tags = tags.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect();
+            let (node, name) = (self.node.clone(), name.to_owned());
+            feed.metric(&MetricLine { node, outer, name, value: Some(value), tags });
         }
+        self.metrics.put(&Metric { t, node: &self.node, step: self.inner_steps, outer, name, value, tags });
     }
 
     /// Writes how far apart the models are, now and then; whoever watches sees every one.
@@ -181,9 +182,7 @@ impl Notes {
 
     /// Writes down what an operator said.
     pub fn order(&mut self, verb: &Verb) {
-        self.events.put(&json!({
-            "t": seconds_since_1970(), "node": self.node, "event": "order", "order": verb,
-        }));
+        self.line(json!({ "event": "order", "order": verb }));
     }
 
     /// Counts something that was refused.

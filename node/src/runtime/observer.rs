@@ -13,7 +13,6 @@ use protocol::crypto::keys::Keypair;
 use protocol::exchange::serve::Reply;
 use protocol::id::{AskId, GossipId, InboundId, OuterStep, PeerId};
 use protocol::peer::config::PeerConfig;
-use protocol::peer::event::Event;
 use protocol::peer::input::{Answer, Failure, Input};
 use protocol::peer::machine::Peer;
 use protocol::peer::output::{Outbox, Output, Question, Verdict};
@@ -22,6 +21,7 @@ use protocol::rng::Seed;
 use protocol::shard::cut::count;
 use protocol::time::Span;
 use protocol::wire::announce::Announce;
+use protocol::wire::certificate::Credential;
 use protocol::wire::charter::SignedCharter;
 use protocol::wire::manifest::{Expected, Manifest};
 use protocol::wire::message::{Body, Message};
@@ -61,6 +61,10 @@ pub struct ObserverParts {
     pub name: String,
     /// The charter.
     pub charter: SignedCharter,
+    /// Whether it is a member of the run, whose questions peers answer.
+    pub is_member: bool,
+    /// What makes it one, in invited runs.
+    pub credential: Option<Credential>,
     /// Where to listen and whom to dial.
     pub net: NetConfig,
     /// Who follows its story, and where they look at it.
@@ -99,7 +103,7 @@ impl Observer {
         let config = PeerConfig {
             charter: parts.charter.clone(),
             name: parts.name.clone(),
-            credential: None,
+            credential: parts.credential,
             answers_queries: false,
             incarnation,
             reserved: 0,
@@ -108,7 +112,6 @@ impl Observer {
             start_links: 0,
             start_patience: Span(0),
         };
-        let is_member = parts.charter.listed(&keys.peer()).is_some();
         let seed = Seed::from_bytes(*parts.identity.seed()).fork("observer");
         // A peer that is through takes part in gossip and is waited for by nobody: what an observer is.
         let through = Snapshot { is_finished: true, ..Snapshot::default() };
@@ -125,7 +128,7 @@ impl Observer {
             next_ask: OWN_ASKS,
             announced: BTreeMap::new(),
             charter: parts.charter,
-            is_member,
+            is_member: parts.is_member,
             listening: Vec::new(),
             dir: parts.dir,
             name: parts.name,
@@ -234,7 +237,7 @@ impl Observer {
                     self.fetches.iter().filter(|(_, f)| f.peer == peer).map(|(a, _)| *a).collect();
                 lost.into_iter().for_each(|ask| self.failed(ask));
             }
-            NetEvent::Heard { from, tag, bytes } => match self.peer.open(&bytes, from, self.clock.now()) {
+            NetEvent::Heard { tag, from, bytes } => match self.peer.open(&bytes, from, self.clock.now()) {
                 Ok(message) => {
                     self.look_at(&message);
                     self.feed(Input::Heard { gossip: GossipId(tag.0), message });
@@ -242,7 +245,7 @@ impl Observer {
                 Err(refusal) => {
                     // Whoever only watches judges nobody: the message is dropped and counted.
                     self.net.send(NetCommand::Judge { tag, verdict: NetVerdict::Ignore });
-                    self.notes.event(&Event::Offence { peer: self.net.peer(), offence: refusal.offence });
+                    self.notes.refused(refusal.offence);
                 }
             },
             NetEvent::Asked { inbound, from, request } => {

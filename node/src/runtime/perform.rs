@@ -121,8 +121,6 @@ impl Driver {
             Reply::Blocks(hashes) => {
                 let blocks: Option<Vec<Arc<[u8]>>> =
                     hashes.iter().map(|hash| self.blocks.find(hash)).collect();
-                let bytes = blocks.iter().flatten().map(|block| block.len() as u64).sum();
-                self.traffic.answered(inbound, bytes);
                 blocks.map_or(AnswerBody::NotFound, AnswerBody::Parts)
             }
             Reply::Busy(wait) => {
