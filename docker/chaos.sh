@@ -3,7 +3,7 @@
 # restart one by one. After each, everybody must advance again and hear of each other. Takes some minutes.
 #
 # Needs docker and the image (docker/build-prebuilt.sh, or STARLING_IMAGE); without docker it says so and ends well, so
-# that CI can call it everywhere. Ends with the time from `up` to the first mixed outer step of every node.
+# that it can be called everywhere. Ends with the time from `up` to the first mixed outer step of every node.
 set -euo pipefail
 cd "$(dirname "$0")"
 
