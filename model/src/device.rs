@@ -36,6 +36,16 @@ impl DeviceChoice {
         }
     }
 
+    /// The device that [`Self::open`] takes, with `auto` decided.
+    pub fn decided(self) -> Result<Self> {
+        Ok(match (self, self.open()?) {
+            (Self::Auto, Device::Cpu) => Self::Cpu,
+            (Self::Auto, Device::Cuda(_)) => Self::Cuda(0),
+            (Self::Auto, Device::Metal(_)) => Self::Metal,
+            (asked, _) => asked,
+        })
+    }
+
     fn missing(self, feature: &str) -> Error {
         let reason = format!(
             "this program was built without the feature `{feature}`; use `cpu` or `auto`, or build with `--features {feature}`"

@@ -80,9 +80,10 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
     let dir = args.dir.clone().unwrap_or_else(|| PathBuf::from(format!("runs/testnet-{}", args.seed)));
     // A device that is not there is told before anything is made.
     let device: Result<DeviceChoice, _> = args.device.parse();
-    device
-        .and_then(DeviceChoice::open)
-        .map_err(|e| CliError::new(ExitCode::Usage, "no such device", e, ""))?;
+    let device = device
+        .and_then(DeviceChoice::decided)
+        .map_err(|e| CliError::new(ExitCode::Usage, "no such device", e, ""))?
+        .to_string();
     if args.prepare_only && dir.join("charter").join(CHARTER).exists() {
         return prepared(&dir, &[], output);
     }
@@ -99,16 +100,16 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
     let plan = prepare(&wish).map_err(plan_error)?;
     let terms = &plan.charter;
     eprintln!("data     {}", plan.data);
-    eprintln!("model    {}", model_words(&plan, &args.device));
+    eprintln!("model    {}", model_words(&plan, &device));
     eprintln!("charter  {} (run {})", plan.bundle.display(), terms.run_id().short());
     if args.prepare_only {
         let names: Vec<&str> = plan.nodes.iter().map(|n| n.name.as_str()).collect();
         return prepared(&dir, &names, output);
     }
-    together(&plan, &args.device)?;
+    together(&plan, &device)?;
     let mut jobs = Vec::new();
     if !args.no_compare {
-        jobs.extend(comparison_jobs(&plan, &args.device));
+        jobs.extend(comparison_jobs(&plan, &device));
     }
     if !jobs.is_empty() {
         let mut progress = Progress::new("alone and pooled", jobs.len() as u64);
@@ -117,7 +118,7 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
         progress.finish("comparison trained");
     }
     let scores = evaluate(&plan, !args.no_compare)?;
-    let outcome = gather(&plan, args, &scores, begun.elapsed().as_secs_f64())?;
+    let outcome = gather(&plan, args, &device, &scores, begun.elapsed().as_secs_f64())?;
     save(&plan, &outcome)?;
     output.done(&outcome.json(), |to| write!(to, "{}", table::render(&outcome)))
 }
@@ -245,7 +246,7 @@ fn evaluate(plan: &Plan, compared: bool) -> Result<Scores, CliError> {
     Ok(Scores { together, alone, pooled: pooled.as_ref().map(read).transpose()? })
 }
 
-fn gather(plan: &Plan, args: &Args, scores: &Scores, wall_s: f64) -> Result<Outcome, CliError> {
+fn gather(plan: &Plan, args: &Args, device: &str, scores: &Scores, wall_s: f64) -> Result<Outcome, CliError> {
     let mut nodes = Vec::new();
     let mut series = Vec::new();
     let (mut published, mut dense) = (0.0, 0.0);
@@ -289,7 +290,7 @@ fn gather(plan: &Plan, args: &Args, scores: &Scores, wall_s: f64) -> Result<Outc
         recipe: args.recipe.clone(),
         metric: plan.charter.task.metric.clone(),
         data: plan.data.clone(),
-        model: model_words(plan, &args.device),
+        model: model_words(plan, device),
         nodes,
         score_pooled: scores.pooled.as_ref().map(|e| e.score),
         consensus_distance_relative: consensus(plan)?,
