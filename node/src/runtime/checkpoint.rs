@@ -50,12 +50,23 @@ pub fn open(dir: &Path, run: RunId) -> Result<StateStore, StateError> {
     StateStore::open(&dir.join("state"), run)
 }
 
-/// Commits one generation.
+/// The newest generation and the outer step it holds.
+#[derive(Clone, Copy, Debug)]
+pub struct Held {
+    /// Its number.
+    pub generation: u64,
+    /// The last complete outer step in it.
+    pub step: OuterStep,
+}
+
+/// Commits one generation. Where the newest one holds the same outer step, it takes that one's place, so that the one
+/// before it stays to go back to.
 pub fn commit(
     store: &mut StateStore,
+    newest: Option<Held>,
     snapshot: &Snapshot,
     checkpoint: &Checkpoint,
-) -> Result<u64, StateError> {
+) -> Result<Held, StateError> {
     let peer = snapshot.to_bytes();
     let mut blobs = vec![
         Blob { name: PEER, content: Content::Bytes(&peer) },
@@ -66,7 +77,11 @@ pub fn commit(
     for (name, (_, bytes)) in names.iter().zip(&checkpoint.learner) {
         blobs.push(Blob { name, content: Content::Bytes(bytes) });
     }
-    store.commit(&blobs)
+    let generation = match newest {
+        Some(held) if held.step == snapshot.step => store.commit_over(held.generation, &blobs),
+        _ => store.commit(&blobs),
+    }?;
+    Ok(Held { generation, step: snapshot.step })
 }
 
 /// Reads a generation back.

@@ -29,7 +29,7 @@ use crate::net::event::{FailReason, NetEvent};
 use crate::net::handle::NetHandle;
 use crate::net::link::Link;
 use crate::runtime::asking::{Asking, Due};
-use crate::runtime::checkpoint::Reservation;
+use crate::runtime::checkpoint::{Held, Reservation};
 use crate::runtime::clock::Clock;
 use crate::runtime::control::{Control, Seen};
 use crate::runtime::fetching::Fetches;
@@ -106,6 +106,8 @@ pub struct Driver {
     pub(super) checkpoint_every: Option<Duration>,
     /// When the last checkpoint was through; none yet, so that the first one comes with the first outer step.
     pub(super) checkpointed: Option<std::time::Instant>,
+    /// The newest generation on the disk.
+    pub(super) held: Option<Held>,
     /// Peer memory that goes with the checkpoint under way.
     pub(super) snapshot: Option<protocol::peer::snapshot::Snapshot>,
     pub(super) is_committing: bool,
@@ -142,8 +144,7 @@ async fn next_knock(knocks: &mut Option<mpsc::Receiver<Knock>>) -> Option<Knock>
 /// The store comes back from the thread that wrote a generation.
 pub struct Committed {
     pub(super) store: StateStore,
-    pub(super) result: Result<u64, String>,
-    pub(super) step: OuterStep,
+    pub(super) result: Result<Held, String>,
 }
 
 impl Driver {
@@ -440,7 +441,7 @@ impl Driver {
                 self.feed(Input::Mixed(mixed));
             }
             Report::Evaluated(evaluated) => self.feed(Input::Evaluated(evaluated)),
-            Report::Checkpoint(step, checkpoint) => self.write_generation(step, checkpoint),
+            Report::Checkpoint(checkpoint) => self.write_generation(checkpoint),
             Report::Exported(dir) => tracing::info!(dir = %dir.display(), "the model is saved"),
             Report::Broken(why) => self.fault = Some(DriverError::Trainer(why)),
         }

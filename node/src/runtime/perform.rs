@@ -75,7 +75,7 @@ impl Driver {
                 }
                 self.notes.ledger(&bytes);
             }
-            Output::Commit(step) => self.commit(step),
+            Output::Commit(_) => self.commit(),
             // The block store keeps as many versions as the peer serves: these are gone there already.
             Output::Forget(_) => {}
             Output::Emit(event) => self.emit(&event),
@@ -178,7 +178,7 @@ impl Driver {
     }
 
     /// Asks the trainer for copies unless a checkpoint is under way or was taken just now.
-    fn commit(&mut self, step: OuterStep) {
+    fn commit(&mut self) {
         let Some(every) = self.checkpoint_every else { return };
         let is_due = self.checkpointed.is_none_or(|last| last.elapsed() >= every);
         if self.is_committing || !is_due {
@@ -186,19 +186,21 @@ impl Driver {
         }
         self.is_committing = true;
         self.snapshot = Some(self.peer.snapshot());
-        self.order(Job::Checkpoint(step));
+        self.order(Job::Checkpoint);
     }
 
-    pub(super) fn write_generation(&mut self, step: OuterStep, copies: Checkpoint) {
+    pub(super) fn write_generation(&mut self, copies: Checkpoint) {
         let (Some(mut store), Some(snapshot)) = (self.state.take(), self.snapshot.take()) else { return };
         if let Err(error) = self.ledger.sync() {
             self.fault = Some(DriverError::Disk(error.to_string()));
             return;
         }
         let done = self.commit_done.clone();
+        let newest = self.held;
         tokio::task::spawn_blocking(move || {
-            let result = checkpoint::commit(&mut store, &snapshot, &copies).map_err(|e| e.to_string());
-            let _ = done.send(Committed { store, result, step });
+            let result =
+                checkpoint::commit(&mut store, newest, &snapshot, &copies).map_err(|e| e.to_string());
+            let _ = done.send(Committed { store, result });
         });
     }
 
@@ -207,7 +209,10 @@ impl Driver {
         self.is_committing = false;
         self.checkpointed = Some(std::time::Instant::now());
         match committed.result {
-            Ok(generation) => tracing::debug!(generation, step = %committed.step, "checkpoint committed"),
+            Ok(held) => {
+                self.held = Some(held);
+                tracing::debug!(generation = held.generation, step = %held.step, "checkpoint committed");
+            }
             Err(why) => tracing::error!(%why, "no checkpoint: training goes on, the last one stays"),
         }
     }
@@ -217,15 +222,14 @@ impl Driver {
         service::notify("STOPPING=1");
         self.checkpoint_every = Some(std::time::Duration::ZERO);
         if !self.is_committing {
-            let step = self.peer.snapshot().step;
-            self.commit(step);
+            self.commit();
         }
         let limit = tokio::time::Instant::now() + std::time::Duration::from_secs(9);
         while self.is_committing {
             tokio::select! {
                 Some(report) = self.reports.recv() => {
-                    if let crate::trainer::job::Report::Checkpoint(step, copies) = report {
-                        self.write_generation(step, copies);
+                    if let crate::trainer::job::Report::Checkpoint(copies) = report {
+                        self.write_generation(copies);
                     }
                 }
                 Some(committed) = self.commits.recv() => self.committed(committed),

@@ -24,7 +24,7 @@ use crate::board::feed::Feed;
 use crate::net::config::NetConfig;
 use crate::net::error::NetError;
 use crate::runtime::asking::Asking;
-use crate::runtime::checkpoint::{self, Reservation, RestoreError};
+use crate::runtime::checkpoint::{self, Held, Reservation, RestoreError};
 use crate::runtime::clock::{Clock, today};
 use crate::runtime::control::Control;
 use crate::runtime::driver::Driver;
@@ -136,8 +136,13 @@ pub fn start(parts: NodeParts) -> Result<Driver, SetupError> {
     let terms = charter.charter();
     let keys = Keypair::from_secret(*identity.seed());
     let mut state = checkpoint::open(dir, run)?;
+    let mut held = None;
     let restored = match state.latest()? {
-        Some(generation) => Some(checkpoint::restore(&generation)?),
+        Some(generation) => {
+            let (snapshot, copies) = checkpoint::restore(&generation)?;
+            held = Some(Held { generation: generation.number(), step: snapshot.step });
+            Some((snapshot, copies))
+        }
         None => None,
     };
     for note in state.take_notes() {
@@ -252,6 +257,7 @@ pub fn start(parts: NodeParts) -> Result<Driver, SetupError> {
         shards,
         checkpoint_every: parts.checkpoint_every,
         checkpointed: None,
+        held,
         snapshot: None,
         is_committing: false,
         commits,

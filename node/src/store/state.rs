@@ -190,6 +190,21 @@ impl StateStore {
     /// Makes a new generation durable and returns its number. After `Ok` it survives any crash; after an error the
     /// generation before it does.
     pub fn commit(&mut self, blobs: &[Blob]) -> Result<u64, StateError> {
+        let number = self.write(blobs)?;
+        self.prune();
+        Ok(number)
+    }
+
+    /// Commits what takes the place of generation `over`, which goes once the new one is durable; the generations
+    /// before it stay. For a newer account of the same state, which must not push out the way back.
+    pub fn commit_over(&mut self, over: u64, blobs: &[Blob]) -> Result<u64, StateError> {
+        let number = self.write(blobs)?;
+        self.remove(over);
+        self.prune();
+        Ok(number)
+    }
+
+    fn write(&mut self, blobs: &[Blob]) -> Result<u64, StateError> {
         let number = self.next;
         // A number whose files met an error is never written again: pages of a failed sync may be gone.
         self.next += 1;
@@ -204,7 +219,6 @@ impl StateStore {
         self.disk.rename(&temporary, &settled).map_err(failed("rename to", &settled))?;
         self.disk.sync_dir(&self.dir).map_err(failed("sync folder", &self.dir))?;
         self.write_current(number, &manifest)?;
-        self.prune();
         Ok(number)
     }
 
@@ -405,12 +419,16 @@ impl StateStore {
         let Ok(numbers) = self.numbers() else { return };
         let ours = numbers.into_iter().rev().filter(|&n| self.manifest(n).is_ok());
         for number in ours.skip(GENERATIONS_KEPT).collect::<Vec<_>>() {
-            // Renamed first, so that a crash half way leaves rubbish and not a damaged generation.
-            let (from, to) = (self.generation_dir(number), self.dir.join(format!("gen-{number}{TEMPORARY}")));
-            match self.disk.rename(&from, &to) {
-                Ok(()) => self.remove_left_over(&to),
-                Err(error) => self.note(Note::LeftOver { path: from, reason: error.to_string() }),
-            }
+            self.remove(number);
+        }
+    }
+
+    /// Removes a generation. Renamed first, so that a crash half way leaves rubbish and not a damaged generation.
+    fn remove(&mut self, number: u64) {
+        let (from, to) = (self.generation_dir(number), self.dir.join(format!("gen-{number}{TEMPORARY}")));
+        match self.disk.rename(&from, &to) {
+            Ok(()) => self.remove_left_over(&to),
+            Err(error) => self.note(Note::LeftOver { path: from, reason: error.to_string() }),
         }
     }
 

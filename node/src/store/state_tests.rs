@@ -100,6 +100,20 @@ fn the_newest_generation_is_found_again_and_two_are_kept() {
 }
 
 #[test]
+fn a_newer_account_of_the_same_state_does_not_push_out_the_way_back() {
+    let (_root, dir) = with(5);
+    let mut store = StateStore::open(&dir, RUN).unwrap();
+    let state = state(5);
+    let blobs = [Blob { name: "state.bin", content: Content::Bytes(&state) }];
+    assert_eq!(store.commit_over(5, &blobs).unwrap(), 6);
+    assert_eq!(store.commit_over(6, &blobs).unwrap(), 7);
+    let (set_aside, older) = store.roll_back().unwrap();
+    assert_eq!((set_aside, older.number()), (7, 4));
+    assert_eq!(latest(&dir).0, Some(4));
+    assert!(matches!(store.roll_back(), Err(StateError::NothingBefore)));
+}
+
+#[test]
 fn bad_names_are_refused_before_anything_is_written() {
     let (_root, dir) = with(1);
     let mut store = StateStore::open(&dir, RUN).unwrap();

@@ -23,7 +23,7 @@ pub enum Job {
     /// Evaluate.
     Evaluate(OuterStep),
     /// Copy everything a restart needs.
-    Checkpoint(OuterStep),
+    Checkpoint,
     /// Write the agreed parameters as a model that can be used on its own.
     Export(OuterStep),
 }
@@ -38,7 +38,7 @@ pub enum Report {
     /// Evaluated.
     Evaluated(Evaluated),
     /// The copies for a checkpoint.
-    Checkpoint(OuterStep, Checkpoint),
+    Checkpoint(Checkpoint),
     /// The model is written to this folder.
     Exported(PathBuf),
     /// The trainer cannot go on.

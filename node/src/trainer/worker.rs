@@ -199,7 +199,7 @@ impl Worker {
                 }
                 Job::Mix(order, bytes) => self.mix(&order, &bytes),
                 Job::Evaluate(step) => self.evaluate(step),
-                Job::Checkpoint(step) => Ok(Some(self.checkpoint(step))),
+                Job::Checkpoint => Ok(Some(self.checkpoint())),
                 Job::Export(step) => self
                     .learner
                     .export(&self.export, step)
@@ -364,13 +364,13 @@ impl Worker {
         })))
     }
 
-    fn checkpoint(&self, step: OuterStep) -> Report {
+    fn checkpoint(&self) -> Report {
         let checkpoint = Checkpoint {
             agreed: self.agreed.clone(),
             momentum: self.outer.velocity().to_vec(),
             learner: self.learner.state(),
         };
-        Report::Checkpoint(step, checkpoint)
+        Report::Checkpoint(checkpoint)
     }
 }
 
