@@ -5,6 +5,7 @@ pub mod certificate;
 pub mod charter;
 pub mod choice;
 pub mod codistillation;
+mod conditions;
 mod field;
 pub mod manifest;
 pub mod message;
