@@ -83,7 +83,9 @@ impl AdmissionBook {
                 return Err(Offence::Meaningless);
             }
         }
-        self.revocation = Some((list, sealed.clone()));
+        // Everybody repeats it in words of its own: without what a stranger added to it, it fits a message of any sequence.
+        let kept = sealed.with_signatures_of(&self.charter().founders);
+        self.revocation = Some((list, kept));
         Ok(true)
     }
 

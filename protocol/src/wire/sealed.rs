@@ -82,6 +82,11 @@ impl CoSigned {
         self.worth_checking(allowed).count() as u32
     }
 
+    /// The same without signatures that nobody checks: what a stranger added to it does not travel on.
+    pub fn with_signatures_of(&self, allowed: &[PeerId]) -> Self {
+        Self { body: self.body.clone(), signatures: self.worth_checking(allowed).copied().collect() }
+    }
+
     /// The first signature of each allowed key, among twice as many as there are allowed keys.
     fn worth_checking<'a>(&'a self, allowed: &'a [PeerId]) -> impl Iterator<Item = &'a (PeerId, Signature)> {
         let mut tried = BTreeSet::new();

@@ -2,11 +2,13 @@
 
 use protocol::codec::encode;
 use protocol::crypto::keys::Keypair;
-use protocol::crypto::signed::Domain;
+use protocol::crypto::signed::{Domain, Signature};
 use protocol::id::{Hash, PeerId, RunId};
 use protocol::limits::{
-    FOUNDERS_MAX, LABELS_MAX, NAME_BYTES_MAX, PULLS_MAX, REVOKED_MAX, TEXT_BYTES_MAX, VARIANTS_MAX,
+    FOUNDERS_MAX, GOSSIP_BYTES_MAX, LABELS_MAX, NAME_BYTES_MAX, PULLS_MAX, REVOKED_MAX, TEXT_BYTES_MAX,
+    VARIANTS_MAX,
 };
+use protocol::roster::admission::AdmissionBook;
 use protocol::time::UnixSeconds;
 use protocol::wire::certificate::{
     Binding, Certificate, Credential, CredentialError, Invitation, Revocation, Rotation,
@@ -14,6 +16,7 @@ use protocol::wire::certificate::{
 use protocol::wire::charter::{Admission, Charter, CharterError, Member, SignedCharter};
 use protocol::wire::choice::Codec;
 use protocol::wire::codistillation::{CodistillationTerms, Variant};
+use protocol::wire::message::{Body, Message};
 use protocol::wire::sealed::{CoSigned, Sealed};
 
 use crate::fixture::{
@@ -263,6 +266,46 @@ fn numbered(i: u32) -> PeerId {
     let mut key = [0u8; 32];
     key[..4].copy_from_slice(&i.to_be_bytes());
     PeerId(key)
+}
+
+/// A message of the highest sequence that repeats a list, as every hello of a peer does.
+fn repeated(list: &CoSigned) -> usize {
+    Message::new(run_id(), u64::MAX, Body::Revocation(list.clone())).seal(&keys(4)).len()
+}
+
+#[test]
+fn the_largest_revocation_list_fits_a_message() {
+    let founders: Vec<Keypair> = (0..FOUNDERS_MAX as u64).map(founder).collect();
+    let list = Revocation { revoked: (0..REVOKED_MAX as u32).map(numbered).collect(), ..revocation() };
+    let mut sealed = CoSigned::unsigned(&list);
+    founders.iter().for_each(|keys| sealed.sign(keys, Domain::Revocation));
+    let charter = changed(|c| {
+        c.founders = founders.iter().map(Keypair::peer).collect();
+        c.threshold = FOUNDERS_MAX as u32;
+        c.version = 2;
+        c.run = Some(list.run);
+    });
+    assert_eq!(Revocation::open(&sealed, &charter).as_ref(), Ok(&list));
+    assert!(repeated(&sealed) <= GOSSIP_BYTES_MAX, "{}", repeated(&sealed));
+}
+
+#[test]
+fn what_a_stranger_adds_to_a_revocation_list_does_not_travel_on() {
+    let list = Revocation { revoked: (0..REVOKED_MAX as u32).map(numbered).collect(), ..revocation() };
+    let honest = cosigned(CoSigned::unsigned(&list), Domain::Revocation, &[1, 2]);
+    let mut padded = honest.clone();
+    while repeated(&padded) <= GOSSIP_BYTES_MAX {
+        padded.signatures.push((PeerId([0xff; 32]), Signature([7; 64])));
+    }
+    let mut book = AdmissionBook::new(run());
+    assert_eq!(book.take_revocation(&padded), Ok(true));
+    assert_eq!(book.revocation(), Some(&honest));
+}
+
+fn founder(i: u64) -> Keypair {
+    let mut secret = [9u8; 32];
+    secret[..8].copy_from_slice(&i.to_le_bytes());
+    Keypair::from_secret(secret)
 }
 
 /// Row 60 and its neighbours.
