@@ -3,6 +3,7 @@
 //! It exists as plain functions over slices, so that node, simulator and tests mix with the same bits. It knows
 //! no peers by name: the caller passes vectors in `PeerId` order and translates places back.
 
+pub mod copies;
 pub mod join;
 pub mod neighbours;
 pub mod network;

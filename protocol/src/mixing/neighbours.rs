@@ -37,6 +37,12 @@ impl Distances {
         Self { count, squared }
     }
 
+    /// The distances between some of the vectors; `places` names them.
+    pub(crate) fn among(&self, places: &[usize]) -> Self {
+        let squared = places.iter().flat_map(|&a| places.iter().map(move |&b| self.from(a)[b])).collect();
+        Self { count: places.len(), squared }
+    }
+
     /// Squared distances of one vector from all, itself included.
     pub(crate) fn from(&self, place: usize) -> &[f64] {
         &self.squared[place * self.count..(place + 1) * self.count]

@@ -3,7 +3,8 @@
 //! With n = m + 1 vectors and b the number of pulled ones planned to lie:
 //!
 //! - `mean`: all, equally; b is not used
-//! - `nnm-trimmed`: every vector replaced by the mean of itself and its m - b nearest, then the trimmed mean
+//! - `nnm-trimmed`: every vector replaced by the mean of itself and its m - b nearest, then the trimmed mean; of copies
+//!   (see `copies`) only the first counts, and each that does not is one liar less to plan for, down to one
 //! - `nearest`: mean of own and the m - b nearest to it
 //! - `clip`: mean after shortening differences to the (m - b)-th smallest distance
 //! - `trimmed`, `median`: in every coordinate for itself
@@ -14,6 +15,7 @@
 //! `PeerId` order. Equal inputs give equal bits on every platform.
 
 use crate::limits::PULLS_MAX;
+use crate::mixing::copies::distinct;
 use crate::mixing::neighbours::{Distances, mix_then_trim, nearest};
 use crate::mixing::stats::{Fallback, MixError, MixStats};
 use crate::mixing::trimmed::TrimmedMean;
@@ -33,6 +35,46 @@ pub fn mix(
 ) -> Result<MixStats, MixError> {
     check_lengths(own, pulled, out)?;
     let distances = Measured::measure(rule, own, pulled)?;
+    if rule == Rule::NnmTrimmed && byzantine > 0 {
+        let kept = distinct(distances.pairs(), pulled.len() + 1, byzantine);
+        if kept.len() <= pulled.len() {
+            return without_copies(byzantine, own, pulled, distances, &kept, out);
+        }
+    }
+    mix_measured(rule, byzantine, own, pulled, distances, out)
+}
+
+/// Nearest-neighbour mixing of the vectors at the places `kept`. Honest peers are no copies of each other, so whoever does
+/// not count is one of the planned liars; one more is always planned for, because the copy that counts may lie.
+fn without_copies(
+    byzantine: usize,
+    own: &[f32],
+    pulled: &[&[f32]],
+    distances: Measured,
+    kept: &[usize],
+    out: &mut [f32],
+) -> Result<MixStats, MixError> {
+    let left = byzantine.saturating_sub(pulled.len() + 1 - kept.len()).max(1);
+    let chosen: Vec<&[f32]> = kept[1..].iter().map(|&place| pulled[place - 1]).collect();
+    let near = Measured {
+        own: kept[1..].iter().map(|&place| distances.own[place - 1]).collect(),
+        pairs: distances.pairs.as_ref().map(|pairs| pairs.among(kept)),
+    };
+    let stats = mix_measured(Rule::NnmTrimmed, left, own, &chosen, near, out)?;
+    let mut weights = vec![0.0; pulled.len()];
+    kept[1..].iter().zip(&stats.weights).for_each(|(&place, weight)| weights[place - 1] = *weight);
+    let rejected = (0..pulled.len()).filter(|&place| weights[place] == 0.0).collect();
+    Ok(MixStats { weights, distances: distances.own, rejected, ..stats })
+}
+
+fn mix_measured(
+    rule: Rule,
+    byzantine: usize,
+    own: &[f32],
+    pulled: &[&[f32]],
+    distances: Measured,
+    out: &mut [f32],
+) -> Result<MixStats, MixError> {
     let m = pulled.len();
     let fallback = fallback(rule, byzantine, m);
     let all = || -> Vec<&[f32]> { std::iter::once(own).chain(pulled.iter().copied()).collect() };

@@ -50,8 +50,8 @@ attacks! {
     Noise = "noise", 1.0;
     /// A delta of zeros: genesis.
     Zero = "zero", 1.0;
-    /// The update of one honest peer, always the same one.
-    Mimic = "mimic", 1.0;
+    /// The update of one honest peer, always the same one, with noise of the strength in honest standard deviations.
+    Mimic = "mimic", 0.0;
     /// The own first update, again and again.
     Stale = "stale", 1.0;
     /// Infinite and not-a-number values where the codec lets them be written.

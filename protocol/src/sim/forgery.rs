@@ -51,7 +51,12 @@ pub(super) fn forged(
             let (mean, _) = honest.moments();
             mean.iter().zip(genesis).map(|(m, g)| g - strength * (m - g)).collect()
         }
-        Attack::Mimic => honest.working.first()?.to_vec(),
+        Attack::Mimic => {
+            let (_, deviation) = honest.moments();
+            let one = honest.working.first()?.iter().zip(&deviation);
+            one.map(|(x, s)| if strength > 0.0 { x + strength * s * normal(rng) as f32 } else { *x })
+                .collect()
+        }
         Attack::Dissensus => honest.apart(own, strength),
         Attack::Stale
         | Attack::LabelFlip
@@ -123,7 +128,9 @@ mod tests {
         assert_eq!(lie(Attack::Ipm, 0.5), [0.0, 0.0]);
         assert_eq!(lie(Attack::Alie, 2.0), [1.0, 3.0]);
         assert_eq!(lie(Attack::Zero, 1.0), genesis);
-        assert_eq!(lie(Attack::Mimic, 1.0), [2.0, 3.0]);
+        assert_eq!(lie(Attack::Mimic, 0.0), [2.0, 3.0]);
+        let noisy = lie(Attack::Mimic, 0.1);
+        assert!(noisy[0] != 2.0 && (noisy[0] - 2.0).abs() < 1.0 && noisy[1] == 3.0, "{noisy:?}");
         let (a, b) = (honest.apart(&[4.0, 3.0], 1.0), honest.apart(&[4.0, 3.0], -1.0));
         assert_eq!((a, b), (vec![6.0, 3.0], vec![0.0, 3.0]));
     }
