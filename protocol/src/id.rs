@@ -2,6 +2,7 @@
 //!
 //! Each is a newtype, so that one cannot be passed where another belongs. Nothing here computes.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
@@ -13,8 +14,22 @@ use thiserror::Error;
 pub struct Hash(pub [u8; 32]);
 
 /// A peer's name: its ed25519 public key.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
 pub struct PeerId(pub [u8; 32]);
+
+/// The order of the bytes. Every table is sorted by it, and the first eight bytes nearly always decide.
+impl Ord for PeerId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let head = |id: &Self| id.0.first_chunk().map(|first| u64::from_be_bytes(*first));
+        head(self).cmp(&head(other)).then_with(|| self.0.cmp(&other.0))
+    }
+}
+
+impl PartialOrd for PeerId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 /// A run's name: the blake3 hash of its canonical charter, lineage included.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]

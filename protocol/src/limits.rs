@@ -51,6 +51,9 @@ pub const MANIFESTS_KEPT_MAX: usize = 512;
 /// Proofs of equivocation kept to tell newcomers; two announcements and their envelope take less than 1 KiB, so all of
 /// them leave half of an answer to other news.
 pub const PROOFS_KEPT_MAX: usize = 32;
+/// Others whose words an answer to a newcomer carries. It asks every link, so sixteen from each lead everywhere in a few
+/// steps, and what a peer knows does not grow with the swarm.
+pub const NEWS_PEERS_MAX: usize = 16;
 /// Peers drawn for one shard.
 pub const PULLS_MAX: usize = 64;
 /// An outer step so far ahead of ours that only a broken or lying peer can be there.

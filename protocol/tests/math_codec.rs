@@ -40,15 +40,15 @@ fn bound(codec: Codec, value: f32, block_max: f32) -> f32 {
         Codec::F16 => value.abs() * 2f32.powi(-11) + 2f32.powi(-25),
         Codec::Bf16 => value.abs() * 2f32.powi(-8),
         Codec::Int8 => step(127.0) * 1.0001,
-        Codec::Int4 => step(7.0) * 1.0001,
+        Codec::Int4 | Codec::Lattice4 => step(7.0) * 1.0001,
     }
 }
 
 fn block(codec: Codec) -> usize {
     match codec {
-        Codec::Int8 => 64,
+        Codec::Int8 | Codec::Lattice4 => 64,
         Codec::Int4 => 32,
-        _ => 1,
+        Codec::F32 | Codec::F16 | Codec::Bf16 => 1,
     }
 }
 
@@ -93,7 +93,7 @@ proptest! {
                 let result = codec.decode(&bytes, &mut decoded);
                 if bytes.len() == codec.encoded_bytes(count) {
                     if result.is_ok() {
-                        prop_assert!(decoded.iter().all(|v| v.is_finite() && !v.is_subnormal()));
+                        prop_assert!(decoded.iter().all(|v| v.is_finite() && !v.is_subnormal()), "{codec}");
                     }
                 } else {
                     let expected = codec.encoded_bytes(count);
@@ -123,6 +123,7 @@ fn int8_takes_exactly_eight_and_a_quarter_bits() {
     for blocks in [1usize, 7, 16_000] {
         assert_eq!(Codec::Int8.encoded_bytes(blocks * 64) * 8 * 4, blocks * 64 * 33);
         assert_eq!(Codec::Int4.encoded_bytes(blocks * 64) * 8 * 2, blocks * 64 * 9);
+        assert_eq!(Codec::Lattice4.encoded_bytes(blocks * 64) * 8 * 2, blocks * 64 * 9);
     }
     assert_eq!(Codec::Int8.encoded_bytes(65), 66 + 3);
     assert_eq!(Codec::Int4.encoded_bytes(33), 18 + 3);
@@ -190,7 +191,7 @@ fn the_encoding_of_known_values_is_known() {
     assert_eq!(hashes, GOLDEN);
 }
 
-const GOLDEN: [&str; 5] = ["7fd773d5", "c117d8a6", "94d838bd", "7a36eda2", "7d04d6a9"];
+const GOLDEN: [&str; 6] = ["7fd773d5", "c117d8a6", "94d838bd", "7a36eda2", "7d04d6a9", "24362f90"];
 
 #[test]
 fn values_that_are_no_numbers_are_not_encoded() {

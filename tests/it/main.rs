@@ -13,4 +13,5 @@ mod observing;
 mod program;
 mod refused;
 mod replay;
+mod swarm;
 mod testnet;

@@ -160,6 +160,10 @@ pub fn shard(bytes: &[u8]) {
         codec.encode(&values, &Seed::from_u64(1), &mut again).expect("decoded values are finite");
         assert_eq!(again.len(), rest.len());
     }
+    let near: Vec<f32> = (0..count).map(|i| (i % 7) as f32 - 3.0).collect();
+    if let Ok(far) = codec.decode_near(rest, &near, &mut values) {
+        assert!(far <= count && values.iter().all(|value| value.is_finite()));
+    }
 }
 
 /// A peer's own memory, read back from a disk.

@@ -48,6 +48,7 @@ scenarios! {
     a_fifth_of_liars_is_borne: "byzantine", Assumed;
     two_stories_are_proven: "equivocation", Verified;
     floods_are_borne: "flood", Assumed;
+    many_keys_of_one_organization_weigh_as_one: "sybil", Assumed;
     a_newcomer_among_liars_is_safe: "eclipse", Assumed;
     all_faults_at_once_are_survived: "mixed", Verified;
     a_hundredth_of_ten_thousand_agrees: "ten_thousand", Assumed;

@@ -3,13 +3,23 @@
 use std::path::{Path, PathBuf};
 
 use protocol::sim::bounds::ScenarioError;
-use protocol::sim::scenario::Scenario;
+use protocol::sim::scenario::{Scenario, Signatures};
+use protocol::wire::codistillation::PRIMARY;
 use serde_json::Value;
 
 use crate::cli::output::{CliError, ExitCode, Output};
+use crate::cli::run::{files_of, learner_error};
+use crate::cli::testnet::{fresh, plan_error};
+use crate::recipe::bundle::Bundle;
+use crate::recipe::terms::{Recipe, Use};
 use crate::sim::file::{self, ScenarioFileError};
+use crate::sim::models::Models;
 use crate::sim::report;
 use crate::sim::run::{self, Run, Runs};
+use crate::store::keys::Identity;
+use crate::testnet::plan::{Wish, prepare};
+use crate::trainer::learner::Learner;
+use crate::trainer::translate::{Place, open_learner};
 
 /// What to simulate.
 #[derive(Clone, Debug, clap::Args)]
@@ -31,12 +41,30 @@ pub struct Args {
     /// The size that fits a test
     #[arg(long)]
     small: bool,
+    /// Keyed hashes in place of signatures: the same history, many times faster
+    #[arg(long)]
+    assume_signatures: bool,
+    /// What is learned: the scenario's own problem, or the model of a recipe on every peer (tens of them)
+    #[arg(long, value_enum, default_value_t = Learns::Problem, conflicts_with = "seeds")]
+    learner: Learns,
+    /// With --learner model: what to train, a built-in recipe or a .toml file
+    #[arg(long, default_value = "ner")]
+    recipe: String,
     /// Where everything goes; runs/sim-NAME-SEED unless given
     #[arg(long, value_name = "DIR", conflicts_with = "seeds")]
     dir: Option<PathBuf>,
     /// run.json of an earlier run to compare with
     #[arg(long, value_name = "FILE", conflicts_with = "seeds")]
     baseline: Option<PathBuf>,
+}
+
+/// What is learned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Learns {
+    /// What the scenario says.
+    Problem,
+    /// The model of a recipe.
+    Model,
 }
 
 /// Runs the command.
@@ -46,12 +74,15 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
     if args.seeds > 1 {
         return many(args, &scenario, word, output);
     }
-    let found = run::one(&scenario, args.seed)?;
-    let replay = replay(args, word, args.seed);
     let dir = args
         .dir
         .clone()
         .unwrap_or_else(|| PathBuf::from(format!("runs/sim-{}-{}", scenario.name, args.seed)));
+    let found = match args.learner {
+        Learns::Problem => run::one(&scenario, args.seed)?,
+        Learns::Model => run::one_learning(&scenario, args.seed, models(args, &scenario, &dir)?)?,
+    };
+    let replay = replay(args, word, args.seed);
     report::save(&dir, &scenario, &found, &replay)
         .map_err(|e| CliError::failed(format!("could not write the report into {}", dir.display()), e))?;
     if let Some(violation) = found.outcome.violations.first() {
@@ -77,6 +108,35 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
     })
 }
 
+/// A model for every peer on its share of the recipe's made-up data, which is kept in the folder of the run.
+fn models(args: &Args, scenario: &Scenario, dir: &Path) -> Result<Models, CliError> {
+    let recipe = Recipe::find(&args.recipe, Use::default())
+        .map_err(|e| CliError::new(ExitCode::Usage, "there is no such recipe", e, ""))?;
+    let folder = fresh(&dir.join("models"))?;
+    let wish = Wish {
+        recipe: &recipe,
+        nodes: scenario.peers as usize,
+        data: None,
+        base: None,
+        seed: args.seed,
+        dir: &folder,
+    };
+    let plan = prepare(&wish).map_err(plan_error)?;
+    let bundle = Bundle::open(&plan.bundle)?;
+    let place = Place { device: "cpu".to_owned(), threads: 0, variant: Some(PRIMARY.to_owned()) };
+    let open = |number: u32, data: &Path| -> Result<Box<dyn Learner>, CliError> {
+        // The key only decides the order of the batches.
+        let mut secret = [0; 32];
+        secret[..4].copy_from_slice(&number.to_le_bytes());
+        let key = Identity::from_seed(secret).peer();
+        let opened = open_learner(&bundle.charter, &files_of(&bundle), data, &place, &key);
+        Ok(Box::new(opened.map_err(learner_error)?))
+    };
+    let peers = (1..).zip(&plan.nodes).map(|(number, node)| open(number, &node.data));
+    let peers = peers.collect::<Result<Vec<_>, _>>()?;
+    Ok(Models::new(peers, open(0, &plan.pooled)?))
+}
+
 fn list(output: &Output) -> Result<(), CliError> {
     let scenarios: Vec<Scenario> =
         file::BUILT_IN.iter().map(|(name, text)| file::parse(text, name)).collect::<Result<_, _>>()?;
@@ -92,6 +152,9 @@ fn chosen(args: &Args, word: &str) -> Result<Scenario, CliError> {
     let mut scenario = file::load(word)?;
     if args.small {
         scenario = scenario.at_small_size();
+    }
+    if args.assume_signatures {
+        scenario.signatures = Signatures::Assumed;
     }
     scenario.peers = args.peers.unwrap_or(scenario.peers);
     scenario.run.outer_steps = args.outer_steps.unwrap_or(scenario.run.outer_steps);
@@ -134,8 +197,13 @@ fn write_many(found: &Runs, to: &mut dyn std::io::Write) -> std::io::Result<()> 
 /// The command that repeats a run.
 fn replay(args: &Args, word: &str, seed: u64) -> String {
     let mut line = format!("starling sim {word} --seed {seed}");
-    if args.small {
-        line.push_str(" --small");
+    for (flag, is_set) in [("--small", args.small), ("--assume-signatures", args.assume_signatures)] {
+        if is_set {
+            line.push_str(&format!(" {flag}"));
+        }
+    }
+    if args.learner == Learns::Model {
+        line.push_str(&format!(" --learner model --recipe {}", args.recipe));
     }
     for (flag, value) in [("--peers", args.peers), ("--outer-steps", args.outer_steps)] {
         if let Some(value) = value {

@@ -138,7 +138,7 @@ fn prepared(dir: &Path, made: &[&str], output: &Output) -> Result<(), CliError> 
 }
 
 /// A folder of its own for this run; an earlier run of the same name is kept under another.
-fn fresh(dir: &Path) -> Result<PathBuf, CliError> {
+pub(super) fn fresh(dir: &Path) -> Result<PathBuf, CliError> {
     let failed = |e: std::io::Error| CliError::failed(format!("could not make {}", dir.display()), e);
     if dir.exists() {
         let old = (1..1_000).map(|i| dir.with_extension(format!("old{i}"))).find(|p| !p.exists());
@@ -390,7 +390,7 @@ fn architecture_words(architecture: &Architecture<'_>, is_named: bool) -> String
     format!("{name}{kind} {layers}x{}, {traded}", number("hidden_size"))
 }
 
-fn plan_error(error: PlanError) -> CliError {
+pub(super) fn plan_error(error: PlanError) -> CliError {
     let code = match &error {
         PlanError::Data(_) => ExitCode::Data,
         PlanError::Io { .. } => ExitCode::Failed,

@@ -16,6 +16,7 @@ pub fn figures(run: &Run) -> Vec<(&'static str, String)> {
     let failed = counts(o.failed.iter().map(|(k, v)| ((*k).to_owned(), *v)).collect());
     let kinds =
         o.bytes_by_kind.iter().map(|(k, v)| format!("{k} {:.2} MB", *v as f64 / 1e6)).collect::<Vec<_>>();
+    let busy = run.cpu_s.map_or(String::new(), |s| format!(", {s:.2} s of processor time"));
     let memory = run.peak_rss_bytes.map_or(String::new(), |b| format!(", {:.0} MB at most", b as f64 / 1e6));
     vec![
         (
@@ -77,7 +78,7 @@ pub fn figures(run: &Run) -> Vec<(&'static str, String)> {
         (
             "time",
             format!(
-                "{:.0} s virtual, {} events, {:.2} s on the wall{memory}",
+                "{:.0} s virtual, {} events, {:.2} s on the wall{busy}{memory}",
                 o.virtual_s, o.events, run.wall_s
             ),
         ),

@@ -31,6 +31,7 @@ built_in!(
     "mixed",
     "partition",
     "slow",
+    "sybil",
     "ten_thousand",
 );
 

@@ -4,6 +4,7 @@
 
 pub mod figures;
 pub mod file;
+pub mod models;
 pub mod page;
 pub mod plot;
 pub mod report;

@@ -6,10 +6,11 @@ use protocol::sim::bounds::ScenarioError;
 use protocol::sim::findings::Violation;
 use protocol::sim::outcome::Outcome;
 use protocol::sim::scenario::Scenario;
-use protocol::sim::start::simulate;
+use protocol::sim::start::{simulate, simulate_learning};
 use rayon::prelude::*;
 use serde::Serialize;
 
+use crate::sim::models::Models;
 use crate::telemetry::process::Usage;
 
 /// One run.
@@ -20,6 +21,8 @@ pub struct Run {
     pub outcome: Outcome,
     /// Time on the wall, seconds.
     pub wall_s: f64,
+    /// Processor time of this process so far, seconds.
+    pub cpu_s: Option<f64>,
     /// Largest memory of this process so far.
     pub peak_rss_bytes: Option<u64>,
 }
@@ -62,8 +65,22 @@ pub struct Failed {
 pub fn one(scenario: &Scenario, seed: u64) -> Result<Run, ScenarioError> {
     let begun = Instant::now();
     let outcome = simulate(scenario.clone(), seed)?;
-    let wall_s = begun.elapsed().as_secs_f64();
-    Ok(Run { outcome, wall_s, peak_rss_bytes: Usage::of_self().rss_peak_bytes })
+    Ok(Run::ended(outcome, begun))
+}
+
+/// Runs one seed with models in place of the scenario's problem.
+pub fn one_learning(scenario: &Scenario, seed: u64, models: Models) -> Result<Run, ScenarioError> {
+    let begun = Instant::now();
+    let outcome = simulate_learning(scenario.clone(), seed, Box::new(models))?;
+    Ok(Run::ended(outcome, begun))
+}
+
+impl Run {
+    fn ended(outcome: Outcome, begun: Instant) -> Self {
+        let wall_s = begun.elapsed().as_secs_f64();
+        let Usage { rss_peak_bytes, cpu_seconds, .. } = Usage::of_self();
+        Self { outcome, wall_s, cpu_s: cpu_seconds, peak_rss_bytes: rss_peak_bytes }
+    }
 }
 
 /// Runs `count` seeds from `first`; `told` hears of each that is through.

@@ -117,6 +117,9 @@ pub struct Kept {
     pub consensus: f64,
     /// Megabytes a peer.
     pub megabytes: f64,
+    /// Megabytes of shards a peer.
+    #[serde(default)]
+    pub payload: f64,
     /// Virtual seconds.
     pub virtual_s: f64,
     /// Invariants violated.
@@ -138,6 +141,8 @@ pub struct Line {
     pub consensus: (f64, f64),
     /// Megabytes a peer.
     pub megabytes: (f64, f64),
+    /// Megabytes of shards a peer.
+    pub payload: (f64, f64),
     /// Virtual seconds.
     pub virtual_s: (f64, f64),
     /// Runs with a violation.
@@ -243,6 +248,7 @@ pub fn run(
             cell: labels.join(", "),
             why: ScenarioFileError::Field { place: file.name.clone(), why },
         })?;
+        let shards = outcome.bytes_by_kind.get("shards").copied().unwrap_or(0);
         let kept = Kept {
             cell: labels.clone(),
             hash: hashes[cell].clone(),
@@ -251,6 +257,7 @@ pub fn run(
             score_worst: outcome.score_worst,
             consensus: outcome.consensus_distance_relative,
             megabytes: outcome.bytes_per_peer / 1e6,
+            payload: shards as f64 / f64::from(outcome.peers) / 1e6,
             virtual_s: outcome.virtual_s,
             violations: outcome.violations.len(),
         };
@@ -295,6 +302,7 @@ fn line(cell: &Cell, hash: &str, seeds: u64, kept: &[Kept]) -> Line {
         score_worst: of(|k| k.score_worst),
         consensus: of(|k| k.consensus),
         megabytes: of(|k| k.megabytes),
+        payload: of(|k| k.payload),
         virtual_s: of(|k| k.virtual_s),
         violations: runs.values().filter(|k| k.violations > 0).count(),
     }
@@ -316,7 +324,8 @@ fn interval(values: &[f64]) -> (f64, f64) {
 
 /// Heads and rows of the table.
 pub fn rows(file: &SweepFile, lines: &[Line]) -> (Vec<String>, Vec<Vec<String>>) {
-    let measured = ["score", "worst", "consensus", "MB a peer", "virtual s", "violated"].map(str::to_owned);
+    let measured = ["score", "worst", "consensus", "MB a peer", "of it shards", "virtual s", "violated"]
+        .map(str::to_owned);
     let heads = file.axes.iter().map(|axis| axis.name.clone()).chain(measured).collect();
     let figure = |(mean, half): (f64, f64), digits: usize| format!("{mean:.digits$} ± {half:.digits$}");
     let row = |line: &Line| {
@@ -325,6 +334,7 @@ pub fn rows(file: &SweepFile, lines: &[Line]) -> (Vec<String>, Vec<Vec<String>>)
             figure(line.score_worst, 3),
             format!("{:.1e}", line.consensus.0),
             figure(line.megabytes, 2),
+            figure(line.payload, 2),
             figure(line.virtual_s, 0),
             format!("{} of {}", line.violations, line.seeds),
         ];

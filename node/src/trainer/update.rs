@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use protocol::id::Hash;
 use protocol::limits::SKETCH_LEN;
+use protocol::mixing::plausible::Gate;
 use protocol::peer::input::Update;
 use protocol::peer::update::{EncodeScratch, EncodedShard, encode_shard};
 use protocol::rng::Seed;
@@ -15,7 +16,7 @@ use rayon::prelude::*;
 /// Encoded shards, each with its address.
 pub type Encoded = Vec<(Hash, Arc<[u8]>)>;
 
-/// Encodes the delta from `genesis` to `working`; `None` when a value is not finite.
+/// Encodes the delta from `genesis` to `working`; `None` when a value is not finite. Every cut has a gate.
 ///
 /// It takes little memory besides the encoded bytes: the delta exists one shard a thread at a time, so it stays near
 /// the processor too.
@@ -23,17 +24,18 @@ pub fn encode(
     working: &[f32],
     genesis: &[f32],
     cuts: &[Range<usize>],
+    gates: &[Gate],
     codec: Codec,
     noise: &Seed,
     sketch_seed: &Seed,
 ) -> Option<(Update, Encoded)> {
     let sketcher = Sketcher::new(sketch_seed.clone());
-    let encode = |scratch: &mut EncodeScratch, (index, range): (usize, &Range<usize>)| {
+    let encode = |scratch: &mut EncodeScratch, (index, (range, gate)): (usize, (&Range<usize>, &Gate))| {
         let noise = noise.fork_index(index as u64);
-        encode_shard(working, genesis, range.clone(), codec, &noise, &sketcher, scratch)
+        encode_shard(working, genesis, range.clone(), codec, &noise, gate, &sketcher, scratch)
     };
     let encoded: Option<Vec<EncodedShard>> =
-        cuts.par_iter().enumerate().map_init(EncodeScratch::default, encode).collect();
+        cuts.par_iter().zip(gates).enumerate().map_init(EncodeScratch::default, encode).collect();
     let encoded = encoded?;
     // Added in the order of the shards, so that the sketch does not depend on the threads.
     let mut sketch = vec![0.0; SKETCH_LEN];
@@ -65,7 +67,9 @@ mod tests {
 
     fn encoded(working: &[f32], genesis: &[f32], codec: Codec) -> Option<(Update, Encoded)> {
         let (noise, sketch) = (Seed::from_u64(1), Seed::from_u64(2));
-        encode(working, genesis, &cut(LEN, codec), codec, &noise, &sketch)
+        let cuts = cut(LEN, codec);
+        let gates = vec![Gate::new(); cuts.len()];
+        encode(working, genesis, &cuts, &gates, codec, &noise, &sketch)
     }
 
     #[test]

@@ -240,7 +240,8 @@ impl Worker {
         self.ahead.take();
         let busy = Span(begun.elapsed().as_micros() as u64);
         let noise = self.noise.fork_index(u64::from(order.step.0));
-        let encoded = encode(&self.working, &self.genesis, &self.cuts, plan.codec, &noise, &self.sketch);
+        let encoded =
+            encode(&self.working, &self.genesis, &self.cuts, &self.gates, plan.codec, &noise, &self.sketch);
         let Some((update, blocks)) = encoded else {
             return Err(LearnerError {
                 what: "encode the update",
@@ -427,13 +428,14 @@ mod tests {
     /// What three peers send, shard by shard.
     fn pulled() -> (MixOrder, ShardBytes) {
         let (cuts, genesis) = (cut(LEN, Codec::F16), vec![0.0; LEN]);
+        let gates = vec![Gate::new(); cuts.len()];
         let mut sources: Vec<(ShardIndex, Vec<Source>)> =
             (0..cuts.len()).map(|shard| (ShardIndex(shard as u32), Vec::new())).collect();
         let mut bytes = ShardBytes::new();
         for peer in 2..5u8 {
             let theirs = vector(peer.into());
             let (noise, sketch) = (Seed::from_u64(7), Seed::from_u64(6));
-            let (_, blocks) = encode(&theirs, &genesis, &cuts, Codec::F16, &noise, &sketch).unwrap();
+            let (_, blocks) = encode(&theirs, &genesis, &cuts, &gates, Codec::F16, &noise, &sketch).unwrap();
             for ((shard, from), (hash, block)) in sources.iter_mut().zip(blocks) {
                 from.push(Source { peer: PeerId([peer; 32]), step: STEP, hash, codec: Codec::F16 });
                 bytes.insert((*shard, hash), block);

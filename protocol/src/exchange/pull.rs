@@ -2,6 +2,10 @@
 //!
 //! Every shard draws its own peers. A peer that fails is replaced once per shard. The pull ends when nothing is under
 //! way; it never waits for the slowest beyond the deadlines of its questions.
+//!
+//! Where liars are planned for, an organization is drawn at most once for a shard: twenty keys of one weigh as much as one
+//! key, because keys are cheap and organizations are not. Elsewhere members trust each other, and an organization that
+//! runs many nodes is heard with all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,6 +33,15 @@ pub enum Next {
     },
 }
 
+/// A peer that can be drawn.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Candidate {
+    /// The update that would be pulled.
+    pub announce: Announce,
+    /// Hash of the name of the organization behind the key.
+    pub organization: Hash,
+}
+
 /// One shard that arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode)]
 pub struct Source {
@@ -45,10 +58,10 @@ pub struct Source {
 #[derive(Clone, Debug)]
 struct Peer {
     announce: Announce,
+    organization: Hash,
     manifest: Option<VerifiedManifest>,
     wanted: BTreeSet<u32>,
     got: BTreeSet<u32>,
-    under_way: Option<AskId>,
     failed: bool,
 }
 
@@ -57,48 +70,61 @@ struct Peer {
 pub struct Pull {
     step: OuterStep,
     peers: BTreeMap<PeerId, Peer>,
+    /// Whom each open question went to.
+    under_way: BTreeMap<AskId, PeerId>,
+    /// Peers without an open question that may have something to be asked for.
+    idle: BTreeSet<PeerId>,
     drawn: Vec<BTreeSet<PeerId>>,
     replaced: Vec<bool>,
+    /// Whether an organization is drawn at most once for a shard.
+    is_bounded: bool,
     /// Shards handed out before the end, because nothing more will come for them.
     handed_out: BTreeSet<u32>,
 }
 
 impl Pull {
-    /// Draws `count` peers for each of `shards` shards.
+    /// Draws `count` peers for each of `shards` shards; with `is_bounded` at most one of an organization.
     pub fn new(
         step: OuterStep,
-        candidates: &BTreeMap<PeerId, Announce>,
+        candidates: &BTreeMap<PeerId, Candidate>,
         shards: usize,
         count: usize,
+        is_bounded: bool,
         rng: &mut Rng,
     ) -> Self {
-        let keys: Vec<PeerId> = candidates.keys().copied().collect();
+        let houses = houses(candidates.iter(), is_bounded);
         let mut pull = Self {
             step,
             peers: BTreeMap::new(),
+            under_way: BTreeMap::new(),
+            idle: BTreeSet::new(),
             drawn: vec![BTreeSet::new(); shards],
             replaced: vec![false; shards],
+            is_bounded,
             handed_out: BTreeSet::new(),
         };
         for shard in 0..shards {
-            for peer in rng.draw(&keys, count) {
+            for peer in draw(&houses, count, rng) {
                 pull.want(peer, shard, candidates[&peer]);
             }
         }
         pull
     }
 
-    fn want(&mut self, peer: PeerId, shard: usize, announce: Announce) {
+    fn want(&mut self, peer: PeerId, shard: usize, candidate: Candidate) {
         self.drawn[shard].insert(peer);
         let entry = self.peers.entry(peer).or_insert_with(|| Peer {
-            announce,
+            announce: candidate.announce,
+            organization: candidate.organization,
             manifest: None,
             wanted: BTreeSet::new(),
             got: BTreeSet::new(),
-            under_way: None,
             failed: false,
         });
         entry.wanted.insert(shard as u32);
+        if !self.under_way.values().any(|busy| *busy == peer) {
+            self.idle.insert(peer);
+        }
     }
 
     /// The outer step that will mix what comes.
@@ -112,38 +138,45 @@ impl Pull {
     }
 
     /// Questions that can be asked now, by peer; the caller names each and reports it with [`Pull::asked`].
-    pub fn next(&self) -> Vec<(PeerId, Next)> {
-        let idle = self.peers.iter().filter(|(_, p)| !p.failed && p.under_way.is_none());
-        idle.filter_map(|(peer, p)| Some((*peer, p.next()?))).collect()
+    pub fn questions(&mut self) -> Vec<(PeerId, Next)> {
+        let peers = &self.peers;
+        let next: Vec<(PeerId, Next)> =
+            self.idle.iter().filter_map(|peer| Some((*peer, peers.get(peer)?.next()?))).collect();
+        // Who has nothing to be asked for is not looked at again before it is drawn for something else.
+        self.idle.clear();
+        self.idle.extend(next.iter().map(|(peer, _)| *peer));
+        next
     }
 
     /// Notes that a question is under way.
     pub fn asked(&mut self, peer: &PeerId, ask: AskId) {
-        if let Some(p) = self.peers.get_mut(peer) {
-            p.under_way = Some(ask);
+        if self.peers.contains_key(peer) {
+            self.idle.remove(peer);
+            self.under_way.insert(ask, *peer);
         }
     }
 
-    /// The peer a question went to.
-    pub fn whose(&self, ask: AskId) -> Option<PeerId> {
-        self.peers.iter().find(|(_, p)| p.under_way == Some(ask)).map(|(peer, _)| *peer)
+    /// Ends what is under way with a peer, which may be asked again.
+    fn free(&mut self, peer: &PeerId) {
+        self.under_way.retain(|_, busy| busy != peer);
+        self.idle.insert(*peer);
     }
 
     /// Takes in a checked manifest.
     pub fn manifest(&mut self, peer: &PeerId, manifest: VerifiedManifest) {
         if let Some(p) = self.peers.get_mut(peer) {
-            p.under_way = None;
             p.manifest = Some(manifest);
+            self.free(peer);
         }
     }
 
     /// Notes the shards that answered a question; false when it was answered with nothing that is wanted.
     pub fn shards(&mut self, peer: &PeerId, indices: &[u32]) -> bool {
         let Some(p) = self.peers.get_mut(peer) else { return true };
-        p.under_way = None;
         let mut wanted = indices.iter().filter(|i| p.wanted.contains(i)).peekable();
         let is_progress = wanted.peek().is_some();
         p.got.extend(wanted);
+        self.free(peer);
         is_progress
     }
 
@@ -152,7 +185,7 @@ impl Pull {
     /// Answers what came for this shard once everybody drawn for it has sent it: it can be mixed while the rest is under
     /// way. Each shard is handed out once, and all of them come with [`Pull::sources`] at the end as well.
     pub fn arrived(&mut self, ask: AskId, shard: u32) -> Option<Vec<Source>> {
-        let p = self.peers.values_mut().find(|p| p.under_way == Some(ask))?;
+        let p = self.peers.get_mut(self.under_way.get(&ask)?)?;
         if !p.wanted.contains(&shard) {
             return None;
         }
@@ -164,27 +197,37 @@ impl Pull {
 
     /// Frees a peer that was busy, to be asked again.
     pub fn again(&mut self, ask: AskId) {
-        if let Some(p) = self.peers.values_mut().find(|p| p.under_way == Some(ask)) {
-            p.under_way = None;
+        if let Some(peer) = self.under_way.remove(&ask) {
+            self.idle.insert(peer);
         }
     }
 
     /// Gives up a peer; its missing shards are drawn once more from `candidates`.
-    pub fn fail(&mut self, peer: &PeerId, candidates: &BTreeMap<PeerId, Announce>, rng: &mut Rng) {
+    pub fn fail(&mut self, peer: &PeerId, candidates: &BTreeMap<PeerId, Candidate>, rng: &mut Rng) {
         let Some(p) = self.peers.get_mut(peer) else { return };
-        p.under_way = None;
         p.failed = true;
         let missing: Vec<u32> = p.wanted.difference(&p.got).copied().collect();
+        self.free(peer);
+        self.idle.remove(peer);
         for shard in missing {
             let shard = shard as usize;
             if std::mem::replace(&mut self.replaced[shard], true) {
                 continue;
             }
-            let is_fresh = |peer: &&PeerId| {
-                !self.drawn[shard].contains(*peer) && self.peers.get(*peer).is_none_or(|p| !p.failed)
+            // The organization that failed may be drawn again with another key: what failed does not weigh.
+            let drawn: Vec<(&PeerId, Hash)> = self.drawn[shard]
+                .iter()
+                .filter_map(|other| Some((other, self.peers.get(other)?)))
+                .filter(|(_, p)| !p.failed)
+                .map(|(other, p)| (other, p.organization))
+                .collect();
+            let is_fresh = |(other, candidate): &(&PeerId, &Candidate)| {
+                !self.drawn[shard].contains(*other)
+                    && self.peers.get(*other).is_none_or(|p| !p.failed)
+                    && !(self.is_bounded && drawn.iter().any(|(_, house)| *house == candidate.organization))
             };
-            let fresh: Vec<PeerId> = candidates.keys().filter(is_fresh).copied().collect();
-            for replacement in rng.draw(&fresh, 1) {
+            let fresh = houses(candidates.iter().filter(is_fresh), self.is_bounded);
+            for replacement in draw(&fresh, 1, rng) {
                 self.want(replacement, shard, candidates[&replacement]);
             }
         }
@@ -193,11 +236,14 @@ impl Pull {
     /// Gives up peers and what came from them.
     pub fn drop_all(&mut self, is_dropped: impl Fn(&PeerId) -> bool) {
         self.peers.retain(|peer, _| !is_dropped(peer));
+        self.under_way.retain(|_, peer| !is_dropped(peer));
+        self.idle.retain(|peer| !is_dropped(peer));
     }
 
     /// Whether nothing is under way and nothing is left to ask.
     pub fn is_over(&self) -> bool {
-        self.peers.values().all(|p| p.failed || (p.under_way.is_none() && p.next().is_none()))
+        let has_nothing = |peer: &PeerId| self.peers.get(peer).is_none_or(|p| p.next().is_none());
+        self.under_way.is_empty() && self.idle.iter().all(has_nothing)
     }
 
     /// What arrived, shard by shard, in the order of the peers' keys.
@@ -226,6 +272,35 @@ impl Pull {
             .filter(|p| !p.got.is_empty())
             .filter_map(|p| Some((p.manifest.as_ref()?, p.got.len())))
     }
+}
+
+/// The keys that stand for one draw each: those of an organization together where it is drawn once, else each for itself.
+fn houses<'a>(
+    candidates: impl Iterator<Item = (&'a PeerId, &'a Candidate)>,
+    is_bounded: bool,
+) -> Vec<Vec<PeerId>> {
+    if !is_bounded {
+        return candidates.map(|(peer, _)| vec![*peer]).collect();
+    }
+    let mut houses: BTreeMap<Hash, Vec<PeerId>> = BTreeMap::new();
+    for (peer, candidate) in candidates {
+        houses.entry(candidate.organization).or_default().push(*peer);
+    }
+    let mut houses: Vec<Vec<PeerId>> = houses.into_values().collect();
+    // In the order of keys, so that where nobody has two of them the draw is that of the keys.
+    houses.sort_unstable();
+    houses
+}
+
+/// One key each of `count` houses, uniformly.
+fn draw(houses: &[Vec<PeerId>], count: usize, rng: &mut Rng) -> Vec<PeerId> {
+    let places: Vec<usize> = (0..houses.len()).collect();
+    let chosen = rng.draw(&places, count);
+    let one = |place: usize| match houses[place].as_slice() {
+        [only] => *only,
+        several => several[rng.below(several.len() as u64) as usize],
+    };
+    chosen.into_iter().map(one).collect()
 }
 
 impl Peer {
@@ -281,14 +356,23 @@ mod tests {
         VerifiedManifest { peer: peer(number), manifest, hash: Hash([number; 32]) }
     }
 
-    fn candidates(peers: u8) -> BTreeMap<PeerId, Announce> {
-        (1..=peers).map(|number| (peer(number), announce(number))).collect()
+    /// Every peer an organization of its own.
+    fn candidates(peers: u8) -> BTreeMap<PeerId, Candidate> {
+        let one = |number| Candidate { announce: announce(number), organization: Hash([number; 32]) };
+        (1..=peers).map(|number| (peer(number), one(number))).collect()
+    }
+
+    /// The first of `peers` alone, all others of one organization.
+    fn one_and_many(peers: u8) -> BTreeMap<PeerId, Candidate> {
+        let mut all = candidates(peers);
+        all.values_mut().skip(1).for_each(|candidate| candidate.organization = Hash([0; 32]));
+        all
     }
 
     /// Every shard drawn from all of `peers` (asks named by number); their manifests are there, their shards asked for.
     fn asked(peers: u8) -> Pull {
         let mut rng = Seed::from_u64(1).rng();
-        let mut pull = Pull::new(STEP, &candidates(peers), SHARDS, peers.into(), &mut rng);
+        let mut pull = Pull::new(STEP, &candidates(peers), SHARDS, peers.into(), true, &mut rng);
         for number in 1..=peers {
             pull.manifest(&peer(number), manifest(number));
             pull.asked(&peer(number), AskId(number.into()));
@@ -315,6 +399,40 @@ mod tests {
     }
 
     #[test]
+    fn many_keys_of_one_organization_are_drawn_once_for_a_shard_where_liars_are_planned_for() {
+        let mut rng = Seed::from_u64(1).rng();
+        let bounded = Pull::new(STEP, &one_and_many(40), 64, 8, true, &mut rng);
+        assert!(bounded.drawn.iter().all(|drawn| drawn.len() == 2 && drawn.contains(&peer(1))));
+        assert!(bounded.peers() > 20, "not always the same key: {}", bounded.peers());
+        let free = Pull::new(STEP, &one_and_many(40), 64, 8, false, &mut rng);
+        assert!(free.drawn.iter().all(|drawn| drawn.len() == 8));
+    }
+
+    #[test]
+    fn a_bound_on_organizations_changes_no_draw_where_each_has_one_key() {
+        let draw = |is_bounded| {
+            let mut rng = Seed::from_u64(5).rng();
+            Pull::new(STEP, &candidates(30), 16, 4, is_bounded, &mut rng).drawn
+        };
+        assert_eq!(draw(true), draw(false));
+    }
+
+    #[test]
+    fn the_key_that_failed_is_replaced_by_another_organization_or_by_the_same_one() {
+        let mut rng = Seed::from_u64(1).rng();
+        let all = one_and_many(3);
+        let mut pull = Pull::new(STEP, &all, 1, 8, true, &mut rng);
+        let many = *pull.drawn[0].iter().find(|drawn| **drawn != peer(1)).unwrap();
+        pull.fail(&peer(1), &all, &mut rng);
+        assert_eq!(pull.drawn[0].len(), 2, "the only other organization is drawn already");
+        let mut pull = Pull::new(STEP, &all, 1, 8, true, &mut rng);
+        let lost = *pull.drawn[0].iter().find(|drawn| **drawn != peer(1)).unwrap();
+        pull.fail(&lost, &all, &mut rng);
+        assert_eq!(pull.drawn[0].len(), 3);
+        assert!(many != peer(1) && pull.peers.values().filter(|p| !p.failed).count() == 2);
+    }
+
+    #[test]
     fn shards_nobody_asked_this_peer_for_and_unknown_asks_change_nothing() {
         let mut pull = asked(1);
         assert_eq!(pull.arrived(AskId(9), 0), None);
@@ -330,7 +448,7 @@ mod tests {
         assert!(pull.arrived(AskId(2), 0).is_some());
         pull.fail(&peer(1), &candidates(3), &mut rng);
         let fresh = |(who, next): &(PeerId, Next)| *who == peer(3) && matches!(next, Next::Manifest(_));
-        assert!(pull.next().iter().any(fresh));
+        assert!(pull.questions().iter().any(fresh));
         pull.manifest(&peer(3), manifest(3));
         pull.asked(&peer(3), AskId(3));
         // Shard 0 is through; of shard 1 the failed peer owes nothing any more.

@@ -113,6 +113,25 @@ impl Gate {
         }
     }
 
+    /// The distance to believe of a vector of `len` elements of which `far` could not be read: what was read speaks for the
+    /// rest, and when that is the smaller part the vector is farther away than anything that was expected. Otherwise whoever
+    /// cannot read the others would take them for near, and be read ever less itself.
+    pub fn believed(&self, distance: f64, far: usize, len: usize) -> f64 {
+        if far == 0 {
+            distance
+        } else if 2 * far < len {
+            distance * (len as f64 / (len - far) as f64).sqrt()
+        } else {
+            distance.max(2.0 * self.median().unwrap_or(0.0))
+        }
+    }
+
+    /// How far the others' values lie from the own ones, root mean square over the `len` elements of the shard, once enough
+    /// was heard.
+    pub fn spread(&self, len: usize) -> Option<f32> {
+        Some((self.median()? / (len.max(1) as f64).sqrt()) as f32)
+    }
+
     /// The running median, once enough was heard.
     pub fn median(&self) -> Option<f64> {
         if self.history.len() < HISTORY_MIN {
@@ -170,6 +189,18 @@ mod tests {
         assert_eq!(judged[1], Err(Implausible::NotFinite));
         // Too few to tell: permissive.
         assert!(Gate::new().judge_all(&[1.0, 400.0], 1.0, 4).iter().all(Result::is_ok));
+    }
+
+    #[test]
+    fn whoever_reads_little_of_the_others_expects_them_farther_away() {
+        let mut gate = warmed(1.0);
+        assert_eq!(gate.believed(0.5, 0, 400), 0.5);
+        assert_eq!(gate.believed(0.5, 175, 400), 0.5 / 0.75);
+        for _ in 0..HISTORY_MAX {
+            let believed = gate.believed(0.0, 400, 400);
+            gate.judge_distance(believed, 1.0, 400).unwrap();
+        }
+        assert!(gate.spread(400).unwrap() > 1.9 / 20.0, "{:?}", gate.spread(400));
     }
 
     #[test]

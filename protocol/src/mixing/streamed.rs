@@ -29,6 +29,8 @@ pub struct Measured {
     pub own_square: f64,
     /// Squared distance of each shard from the own vector.
     pub squares: Vec<f64>,
+    /// Values of each shard that could not be read next to the own ones, which stand in their place.
+    pub far: Vec<usize>,
     /// Whether every value of the mean is finite; if not, keep the own vector.
     pub is_finite: bool,
 }
@@ -58,16 +60,28 @@ pub fn mean(
         }
     }
     let weight = (1.0 / (shards.len() + 1) as f64) as f32;
-    let mut measured = Measured { own_square: 0.0, squares: vec![0.0; shards.len()], is_finite: true };
-    let mut room = [0f32; BLOCK];
+    let mut measured = Measured {
+        own_square: 0.0,
+        squares: vec![0.0; shards.len()],
+        far: vec![0; shards.len()],
+        is_finite: true,
+    };
+    let (mut room, mut near) = ([0f32; BLOCK], [0f32; BLOCK]);
+    let is_relative = shards.iter().any(|shard| shard.codec.is_relative());
     for (at, out) in out.chunks_mut(BLOCK).enumerate() {
         let part = at * BLOCK..at * BLOCK + out.len();
         let theirs = &mut room[..out.len()];
         let (own, genesis) = (&own[part.clone()], &genesis[part.clone()]);
         measured.own_square += block_distance_squared(own, genesis);
+        if is_relative {
+            near.iter_mut().zip(own.iter().zip(genesis)).for_each(|(n, (own, genesis))| *n = own - genesis);
+        }
+        let near = &near[..out.len()];
         out.fill(0.0);
         for (place, shard) in shards.iter().enumerate() {
-            shard.decode(part.clone(), theirs).map_err(|fault| Undecodable { place, fault })?;
+            let far =
+                shard.decode(part.clone(), near, theirs).map_err(|fault| Undecodable { place, fault })?;
+            measured.far[place] += far;
             for (((sum, theirs), own), genesis) in out.iter_mut().zip(theirs.iter_mut()).zip(own).zip(genesis)
             {
                 *theirs += genesis;
@@ -85,9 +99,9 @@ pub fn mean(
 
 impl CodedShard<'_> {
     /// Decodes the elements of `part`, which begins at a whole block of every codec; the length was checked.
-    fn decode(&self, part: Range<usize>, values: &mut [f32]) -> Result<(), DecodeError> {
+    fn decode(&self, part: Range<usize>, near: &[f32], values: &mut [f32]) -> Result<usize, DecodeError> {
         let bytes = self.codec.encoded_bytes(part.start)..self.codec.encoded_bytes(part.end);
-        self.codec.decode(&self.bytes[bytes], values)
+        self.codec.decode_near(&self.bytes[bytes], near, values)
     }
 }
 
@@ -122,13 +136,14 @@ mod tests {
             let (own, genesis) = (vector(1, len), vector(2, len));
             let shards: Vec<(Codec, Vec<u8>)> =
                 (3..).zip(Codec::ALL).map(|(seed, &codec)| (codec, encoded(codec, seed, len))).collect();
+            let near: Vec<f32> = own.iter().zip(&genesis).map(|(own, genesis)| own - genesis).collect();
             let mut out = vec![f32::NAN; len];
             let measured = mean(&own, &genesis, &views(&shards), &mut out).unwrap();
             let decoded: Vec<Vec<f32>> = shards
                 .iter()
                 .map(|(codec, bytes)| {
                     let mut theirs = vec![0.0; len];
-                    codec.decode(bytes, &mut theirs).unwrap();
+                    codec.decode_near(bytes, &near, &mut theirs).unwrap();
                     theirs.iter_mut().zip(&genesis).for_each(|(y, g)| *y += g);
                     theirs
                 })

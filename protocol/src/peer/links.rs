@@ -80,7 +80,7 @@ impl Peer {
 
     /// Dials a member we heard of, while there is room for links.
     pub(super) fn dial(&mut self, peer: PeerId, now: Time, out: &mut Outbox) {
-        let linked = self.table.linked().count() as u32;
+        let linked = self.table.links() as u32;
         let Some(entry) = self.table.known_mut(&peer) else { return };
         if entry.is_linked || entry.has_left || entry.addresses.is_empty() || linked >= self.config.links_max
         {

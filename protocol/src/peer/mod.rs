@@ -3,6 +3,7 @@
 //! It is driven from outside: [`machine::Peer::handle`] is the only way in, [`output::Outbox`] the only way out. It
 //! never blocks and never fails; a remote fault becomes an output and an event.
 
+pub mod asking;
 pub mod config;
 pub mod event;
 pub mod hearing;

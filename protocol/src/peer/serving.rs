@@ -6,12 +6,14 @@ use crate::crypto::signed::Domain;
 use crate::exchange::serve::Reply;
 use crate::id::{InboundId, PeerId};
 use crate::limits::{
-    ANSWER_ELEMENTS_MAX, FILE_PIECE_BYTES, QUERY_ROWS_MAX, QUERY_WORDS_MAX, REDEEMING_MAX, REQUEST_BYTES_MAX,
+    ANSWER_ELEMENTS_MAX, FILE_PIECE_BYTES, NEWS_PEERS_MAX, QUERY_ROWS_MAX, QUERY_WORDS_MAX, REDEEMING_MAX,
+    REQUEST_BYTES_MAX,
 };
 use crate::peer::event::Event;
 use crate::peer::input::Predicted;
 use crate::peer::machine::Peer;
 use crate::peer::output::{Outbox, Output};
+use crate::roster::table::Entry;
 use crate::time::{Span, Time};
 use crate::wire::certificate::{Binding, Credential, Invitation};
 use crate::wire::charter::{Admission, TaskTerms};
@@ -181,12 +183,14 @@ impl Peer {
         out.push(Output::Answer { inbound, reply });
     }
 
-    /// Own hello and announcement first, then proofs of malice, then everybody's words, as far as they fit one control
-    /// message.
+    /// Own hello and announcement first, then proofs of malice, then the words of some others, as far as they fit one
+    /// control message. Whose those are depends on the own key, so that peers who ask several hear of many.
     fn news(&self) -> Vec<u8> {
         let own = self.own_news.iter().flatten();
-        let others =
-            self.table.iter().filter(|(_, e)| !e.has_left).flat_map(|(_, e)| e.news.iter().flatten());
+        let is_there =
+            |(_, entry): &(&PeerId, &Entry)| !entry.has_left && entry.news.iter().any(Option::is_some);
+        let some = self.table.round_from(self.me).filter(is_there).take(NEWS_PEERS_MAX);
+        let others = some.flat_map(|(_, e)| e.news.iter().flatten());
         let proofs = self.proofs.values();
         let mut room = CONTROL_BYTES_MAX - 64;
         let mut news = News::default();

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::codec::MANIFEST_BYTES_MAX;
+use crate::crypto::hash::content_hash;
 use crate::crypto::merkle;
-use crate::exchange::pull::{Next, Pull};
+use crate::exchange::pull::{Candidate, Next, Pull};
 use crate::exchange::serve::Served;
 use crate::id::{AskId, Hash, OuterStep, PeerId, ShardIndex};
 use crate::ledger::record::{Contribution, Record};
@@ -14,8 +15,8 @@ use crate::peer::input::{Evaluated, Mixed, Trained};
 use crate::peer::machine::{About, Peer, Phase};
 use crate::peer::output::{MixHow, MixOrder, Outbox, Output, Question, TrainOrder, shard_bytes};
 use crate::roster::sample::{Terms, candidates};
-use crate::roster::table::Entry;
-use crate::stage::plan::plan;
+use crate::roster::table::{Announced, Entry};
+use crate::stage::plan::{codec_at, plan};
 use crate::time::{Span, Time};
 use crate::wire::announce::{Announce, Card};
 use crate::wire::choice::Stage;
@@ -137,7 +138,7 @@ impl Peer {
         let sealed = manifest.seal(&self.keys);
         let bytes = sealed.to_bytes();
         assert!(bytes.len() <= MANIFEST_BYTES_MAX, "limits.rs asserts that the largest manifest fits");
-        let hash = crate::crypto::hash::content_hash(&bytes);
+        let hash = content_hash(&bytes);
         let announce = Announce {
             step: trained.step,
             manifest: hash,
@@ -161,7 +162,7 @@ impl Peer {
     }
 
     /// How long to wait at this step for peers that make no progress.
-    pub(super) fn patience(&self, step: OuterStep) -> Span {
+    fn patience(&self, step: OuterStep) -> Span {
         let charter = self.book.charter();
         let patience = Span::millis(charter.schedule.patience_ms.into());
         match plan(charter, step).stage {
@@ -170,18 +171,22 @@ impl Peer {
         }
     }
 
+    /// When patience with peers at earlier steps ends: while training it is counted from the start of the wait, while
+    /// settling or in step from the others' last progress.
+    pub(super) fn waits_until(&self, step: OuterStep, since: Time, progress: Time) -> Time {
+        let charter = self.book.charter();
+        let is_bounded = plan(charter, step).stage == Stage::Train && !charter.schedule.synchronous;
+        let counted_from = if is_bounded { since } else { progress };
+        counted_from + self.patience(step)
+    }
+
     /// Starts the pull when nobody worth waiting for is at an earlier step, or patience is over.
     pub(super) fn try_pull(&mut self, now: Time, out: &mut Outbox) {
         let Phase::Waiting { step, since, progress, news } = &self.phase else { return };
         let (step, since, progress, news) = (*step, *since, *progress, *news);
-        let late = self.late(step, now);
-        let charter = self.book.charter();
-        let is_exact = charter.schedule.synchronous;
-        // While training, patience is bounded from the start; while settling or in step, by the others' progress.
-        let is_training = plan(charter, step).stage == Stage::Train;
-        let counted_from = if is_training && !is_exact { since } else { progress };
-        if !late.is_empty() && now < counted_from + self.patience(step) {
+        if now < self.waits_until(step, since, progress) && self.late(step, now).next().is_some() {
             if now >= news + NEWS_EVERY {
+                let late: Vec<PeerId> = self.late(step, now).collect();
                 if let Phase::Waiting { news, .. } = &mut self.phase {
                     *news = now;
                 }
@@ -189,17 +194,19 @@ impl Peer {
             }
             return;
         }
+        let late: Vec<PeerId> = self.late(step, now).collect();
         self.laggards.extend(late);
+        let is_exact = self.book.charter().schedule.synchronous;
         let candidates = self.candidates(step, false, now);
         let count = if is_exact { candidates.len() } else { self.book.charter().mixing.pulls as usize };
         self.start_pull(step, &candidates, count, false, since, now, out);
     }
 
     /// Linked members that have not yet announced this step and showed progress lately.
-    fn late(&self, step: OuterStep, now: Time) -> Vec<PeerId> {
+    fn late(&self, step: OuterStep, now: Time) -> impl Iterator<Item = PeerId> {
         let today = self.today(now);
         let is_exact = self.book.charter().schedule.synchronous;
-        let is_late = |peer: &PeerId, e: &Entry| {
+        let is_late = move |peer: &PeerId, e: &Entry| {
             let is_there = if is_exact {
                 e.announced_at(step).is_some()
             } else {
@@ -214,11 +221,16 @@ impl Peer {
                 && e.score.is_eligible(now)
                 && self.book.standing(peer, today) == Standing::Member
         };
-        self.table.linked().filter(|(p, e)| is_late(p, e)).map(|(p, _)| *p).collect()
+        self.table.linked().filter(move |(p, e)| is_late(p, e)).map(|(p, _)| *p)
     }
 
     /// Updates that may be pulled, by peer.
-    pub(super) fn candidates(&self, step: OuterStep, is_join: bool, now: Time) -> BTreeMap<PeerId, Announce> {
+    pub(super) fn candidates(
+        &self,
+        step: OuterStep,
+        is_join: bool,
+        now: Time,
+    ) -> BTreeMap<PeerId, Candidate> {
         let charter = self.book.charter();
         let terms = Terms {
             step,
@@ -226,24 +238,43 @@ impl Peer {
             is_exact: charter.schedule.synchronous && !is_join,
         };
         let today = self.today(now);
+        // Nobody looks at organizations where they are not bounded.
+        let is_bounded = charter.mixing.byzantine > 0;
+        let organization = |peer: &PeerId| match self.book.organization(peer) {
+            Some(name) if is_bounded => content_hash(name.as_bytes()),
+            _ => Hash::default(),
+        };
         candidates(&self.table, &terms, now)
             .filter(|(peer, _)| self.book.standing(peer, today) == Standing::Member)
-            .map(|(peer, announced)| (peer, announced.announce))
+            .filter_map(|(peer, announced)| {
+                let announce = if is_join { self.readable(&peer)? } else { announced.announce };
+                Some((peer, Candidate { announce, organization: organization(&peer) }))
+            })
             .collect()
+    }
+
+    /// The newest update of a peer that can be read without parameters near its own.
+    fn readable(&self, peer: &PeerId) -> Option<Announce> {
+        let charter = self.book.charter();
+        let announced = &self.table.known(peer)?.announced;
+        let is_readable = |a: &&Announced| !codec_at(charter, a.announce.step).is_relative();
+        announced.iter().rev().find(is_readable).map(|a| a.announce)
     }
 
     #[allow(clippy::too_many_arguments)] // one call site per kind of pull; a struct would only rename the same values
     fn start_pull(
         &mut self,
         step: OuterStep,
-        candidates: &BTreeMap<PeerId, Announce>,
+        candidates: &BTreeMap<PeerId, Candidate>,
         count: usize,
         is_join: bool,
         waited_since: Time,
         now: Time,
         out: &mut Outbox,
     ) {
-        let pull = Pull::new(step, candidates, self.shard_counts.len(), count, &mut self.sampling);
+        let is_bounded = self.book.charter().mixing.byzantine > 0;
+        let shards = self.shard_counts.len();
+        let pull = Pull::new(step, candidates, shards, count, is_bounded, &mut self.sampling);
         out.emit(Event::Pulling {
             step,
             peers: pull.peers() as u32,
@@ -255,10 +286,10 @@ impl Peer {
 
     /// Asks what can be asked; ends the pull when nothing is left.
     pub(super) fn drive_pull(&mut self, now: Time, out: &mut Outbox) {
-        let Phase::Pulling { pull, .. } = &self.phase else { return };
-        let run = self.config.charter.run();
+        let Phase::Pulling { pull, .. } = &mut self.phase else { return };
+        let (run, asking) = (self.config.charter.run(), pull.questions());
         let parameters = self.book.charter().exchanged();
-        for (peer, next) in pull.next() {
+        for (peer, next) in asking {
             let question = match next {
                 Next::Manifest(a) => Question::Manifest {
                     expected: Expected { run, peer, step: a.step, hash: a.manifest, parameters },

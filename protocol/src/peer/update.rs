@@ -47,13 +47,15 @@ pub struct EncodeScratch {
 
 /// Encodes the delta from `genesis` to `working` (whole vectors) in `range`; `None` when a value is not finite.
 ///
-/// `noise` must be this shard's own.
+/// `noise` and `gate` must be this shard's own; the gate knows how far others are, which a relative codec needs.
+#[allow(clippy::too_many_arguments)] // what a shard is made of; callers hold each of them apart
 pub fn encode_shard(
     working: &[f32],
     genesis: &[f32],
     range: Range<usize>,
     codec: Codec,
     noise: &Seed,
+    gate: &Gate,
     sketcher: &Sketcher,
     scratch: &mut EncodeScratch,
 ) -> Option<EncodedShard> {
@@ -69,7 +71,8 @@ pub fn encode_shard(
         square += norm_squared(&delta[measured..]);
     }
     bytes.clear();
-    codec.encode(delta, noise, bytes).ok()?;
+    let spread = if codec.is_relative() { gate.spread(delta.len()) } else { None };
+    codec.encode_for(delta, spread, noise, bytes).ok()?;
     let hash = content_hash(bytes);
     Some(EncodedShard { hash, bytes: bytes.as_slice().into(), norm: square.sqrt() as f32, sketch })
 }
@@ -87,6 +90,8 @@ pub struct ShardMix {
     pub distances: Vec<f64>,
     /// Squared norm of our own delta.
     pub own_square: f64,
+    /// Values of what came that could not be read next to ours, under a relative codec; ours stand in their place.
+    pub far: usize,
 }
 
 /// What mixing reads and changes, cut to one shard.
@@ -104,6 +109,7 @@ pub struct ShardState<'a> {
 pub struct MixScratch {
     mixed: Vec<f32>,
     decoded: Vec<Vec<f32>>,
+    near: Vec<f32>,
 }
 
 /// Decodes what came for one shard, refuses what is implausible, mixes the rest.
@@ -136,7 +142,10 @@ fn mean_shard(mut came: Vec<Came<'_>>, state: ShardState<'_>, scratch: &mut MixS
     let mut found = ShardMix::default();
     let mut measured = mean_of(&mut came, working, genesis, &mut found.refused, &mut scratch.mixed);
     found.own_square = measured.own_square;
-    let distances: Vec<f64> = measured.squares.iter().map(|square| square.sqrt()).collect();
+    found.far = measured.far.iter().sum();
+    let read = measured.squares.iter().zip(&measured.far);
+    let distances: Vec<f64> =
+        read.map(|(square, far)| gate.believed(square.sqrt(), *far, working.len())).collect();
     let judged = gate.judge_all(&distances, found.own_square.sqrt(), working.len());
     if judged.iter().any(Result::is_err) {
         let mut verdicts = judged.iter();
@@ -184,7 +193,11 @@ fn mean_of(
 /// Rules that compare vectors with each other, and joining, decode all of them first.
 fn mix_decoded(came: &[Came<'_>], how: MixHow, state: ShardState<'_>, scratch: &mut MixScratch) -> ShardMix {
     let ShardState { genesis, working, gate } = state;
-    let MixScratch { mixed, decoded: spare } = scratch;
+    let MixScratch { mixed, decoded: spare, near } = scratch;
+    near.clear();
+    if came.iter().any(|(_, shard)| shard.codec.is_relative()) {
+        near.extend(working.iter().zip(genesis).map(|(own, genesis)| own - genesis));
+    }
     let own_square = distance_squared(working, genesis);
     let mut found = ShardMix { own_square, ..ShardMix::default() };
     let mut decoded: Vec<(PeerId, Vec<f32>)> = Vec::with_capacity(came.len());
@@ -192,13 +205,19 @@ fn mix_decoded(came: &[Came<'_>], how: MixHow, state: ShardState<'_>, scratch: &
     for (peer, shard) in came {
         let mut theirs = spare.pop().unwrap_or_default();
         theirs.resize(working.len(), 0.0);
-        if shard.codec.decode(shard.bytes, &mut theirs).is_err() {
+        // A joiner is near nobody.
+        let read = match how {
+            MixHow::Join => shard.codec.decode(shard.bytes, &mut theirs).map(|()| 0),
+            MixHow::Step { .. } => shard.codec.decode_near(shard.bytes, near, &mut theirs),
+        };
+        let Ok(far) = read else {
             found.refused.push((*peer, Offence::Implausible));
             spare.push(theirs);
             continue;
-        }
+        };
+        found.far += far;
         theirs.iter_mut().zip(genesis).for_each(|(y, g)| *y += g);
-        distances.push(distance_squared(&theirs, working).sqrt());
+        distances.push(gate.believed(distance_squared(&theirs, working).sqrt(), far, working.len()));
         decoded.push((*peer, theirs));
     }
     // A joiner is far from everybody: distance says nothing about the others there.
@@ -261,7 +280,8 @@ mod tests {
     fn first_shard(working: &[f32], genesis: &[f32], range: Range<usize>) -> EncodedShard {
         let (noise, sketcher) = (Seed::from_u64(1), Sketcher::new(Seed::from_u64(2)));
         let mut scratch = EncodeScratch::default();
-        encode_shard(working, genesis, range, Codec::F32, &noise, &sketcher, &mut scratch).unwrap()
+        encode_shard(working, genesis, range, Codec::F32, &noise, &Gate::new(), &sketcher, &mut scratch)
+            .unwrap()
     }
 
     /// Mixes the first shard alone; answers the mix and what was found.
@@ -294,7 +314,11 @@ mod tests {
     fn two_updates_mix_to_the_mean_with_buffers_used_before() {
         let (own, theirs, genesis) = (vector(1), vector(3), vector(2));
         // Buffers from a longer shard, full of something else.
-        let mut scratch = MixScratch { mixed: vec![f32::NAN; LEN], decoded: vec![vec![f32::NAN; LEN]] };
+        let mut scratch = MixScratch {
+            mixed: vec![f32::NAN; LEN],
+            decoded: vec![vec![f32::NAN; LEN]],
+            near: vec![f32::NAN; LEN],
+        };
         for rule in [Rule::Mean, Rule::Trimmed] {
             let (mixed, found) =
                 mixed_with(&own, std::slice::from_ref(&theirs), &genesis, rule, &mut scratch);
@@ -352,7 +376,8 @@ mod tests {
         let encoded: Vec<EncodedShard> = cut(len, codec)
             .into_iter()
             .map(|range| {
-                encode_shard(&working, &genesis, range, codec, &noise, &sketcher, &mut scratch).unwrap()
+                encode_shard(&working, &genesis, range, codec, &noise, &Gate::new(), &sketcher, &mut scratch)
+                    .unwrap()
             })
             .collect();
         let shards: Vec<Hash> = encoded.iter().map(|shard| shard.hash).collect();

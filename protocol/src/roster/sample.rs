@@ -32,5 +32,5 @@ pub fn candidates<'a>(
     terms: &'a Terms,
     now: Time,
 ) -> impl Iterator<Item = (PeerId, &'a Announced)> {
-    table.iter().filter_map(move |(peer, entry)| candidate(entry, terms, now).map(|a| (*peer, a)))
+    table.linked().filter_map(move |(peer, entry)| candidate(entry, terms, now).map(|a| (*peer, a)))
 }

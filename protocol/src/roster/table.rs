@@ -1,6 +1,7 @@
 //! The table of known peers: bounded, ordered by key.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use crate::id::{Hash, OuterStep, PeerId};
 use crate::limits::{ANNOUNCED_PER_PEER_MAX, DIAL_EVERY, DIAL_EVERY_MAX, ROSTER_MAX};
@@ -190,6 +191,8 @@ impl Entry {
 #[derive(Clone, Debug, Default)]
 pub struct Table {
     entries: BTreeMap<PeerId, Entry>,
+    /// Keys of the entries with a link: far fewer than are known, and looked through at every turn.
+    linked: BTreeSet<PeerId>,
 }
 
 impl Table {
@@ -199,6 +202,7 @@ impl Table {
             let idle = self.entries.iter().filter(|(_, e)| !e.is_linked).min_by_key(|(_, e)| e.heard);
             if let Some(out) = idle.map(|(p, _)| *p).or_else(|| self.entries.keys().next().copied()) {
                 self.entries.remove(&out);
+                self.linked.remove(&out);
             }
         }
         self.entries.entry(peer).or_insert_with(|| Entry::new(now))
@@ -237,19 +241,30 @@ impl Table {
         self.entries.iter()
     }
 
-    /// Every entry, by key.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&PeerId, &mut Entry)> {
-        self.entries.iter_mut()
+    /// Every entry, from the one after `peer` once round to it.
+    pub fn round_from(&self, peer: PeerId) -> impl Iterator<Item = (&PeerId, &Entry)> {
+        let after = self.entries.range((Bound::Excluded(peer), Bound::Unbounded));
+        after.chain(self.entries.range(..=peer))
     }
 
-    /// Peers with a link now.
+    /// Peers with a link now, by key.
     pub fn linked(&self) -> impl Iterator<Item = (&PeerId, &Entry)> {
-        self.entries.iter().filter(|(_, e)| e.is_linked)
+        self.linked.iter().filter_map(|peer| self.entries.get_key_value(peer))
+    }
+
+    /// Number of peers with a link now.
+    pub fn links(&self) -> usize {
+        self.linked.len()
     }
 
     /// Notes that a link came or went.
     pub fn set_linked(&mut self, peer: PeerId, is_linked: bool, now: Time) {
         self.entry(peer, now).linked(is_linked, now);
+        if is_linked {
+            self.linked.insert(peer);
+        } else {
+            self.linked.remove(&peer);
+        }
     }
 
     /// Counts an offence.
@@ -263,6 +278,18 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_round_begins_after_the_peer_and_leaves_nobody_out() {
+        let mut table = Table::default();
+        for key in [1, 3, 5, 7] {
+            table.entry(PeerId([key; 32]), Time(0));
+        }
+        let round = |from: u8| table.round_from(PeerId([from; 32])).map(|(p, _)| p.0[0]).collect::<Vec<_>>();
+        assert_eq!(round(4), [5, 7, 1, 3]);
+        assert_eq!(round(5), [7, 1, 3, 5]);
+        assert_eq!(round(9), [1, 3, 5, 7]);
+    }
 
     #[test]
     fn whoever_never_answers_is_soon_not_asked_and_whoever_answers_now_and_then_is() {

@@ -7,8 +7,12 @@
 use crate::rng::Seed;
 use crate::shard::fault::{DecodeError, NotFinite};
 use crate::shard::noise::Noise;
-use crate::shard::{int4, int8, plain};
+use crate::shard::{int4, int8, lattice, plain};
 use crate::wire::choice::Codec;
+
+/// Width of a lattice cell in root mean square distances between peers: sixteen cells hold eight of them on either side,
+/// which differences between trained parameters rarely reach.
+const CELLS_PER_SPREAD: f32 = 1.0;
 
 /// What an encoding lost beyond rounding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,6 +31,7 @@ impl Codec {
             Self::F16 | Self::Bf16 => count * 2,
             Self::Int8 => int8::encoded_bytes(count),
             Self::Int4 => int4::encoded_bytes(count),
+            Self::Lattice4 => lattice::encoded_bytes(count),
         }
     }
 
@@ -36,6 +41,18 @@ impl Codec {
     /// add up instead of cancelling; codecs of 16 bits and more round to nearest and ignore it.
     /// `f32` and `bf16` write subnormal values as zeros.
     pub fn encode(self, values: &[f32], seed: &Seed, bytes: &mut Vec<u8>) -> Result<EncodeStats, NotFinite> {
+        self.encode_for(values, None, seed, bytes)
+    }
+
+    /// The same for receivers whose own values differ by about `spread` (root mean square, in units of the values): what a
+    /// relative codec needs to know, and others ignore. Without it a relative codec writes what anybody can read.
+    pub fn encode_for(
+        self,
+        values: &[f32],
+        spread: Option<f32>,
+        seed: &Seed,
+        bytes: &mut Vec<u8>,
+    ) -> Result<EncodeStats, NotFinite> {
         let start = bytes.len();
         bytes.reserve(self.encoded_bytes(values.len()));
         let encoded = match self {
@@ -44,6 +61,9 @@ impl Codec {
             Self::Bf16 => plain::encode_bf16(values, bytes),
             Self::Int8 => int8::encode(values, Noise::new(seed), bytes),
             Self::Int4 => int4::encode(values, Noise::new(seed), bytes),
+            Self::Lattice4 => {
+                lattice::encode(values, spread.map(|s| s * CELLS_PER_SPREAD), Noise::new(seed), bytes)
+            }
         };
         match encoded {
             Ok(clipped) => Ok(EncodeStats { bytes: bytes.len() - start, clipped }),
@@ -66,6 +86,23 @@ impl Codec {
             Self::Bf16 => plain::decode_bf16(bytes, values),
             Self::Int8 => int8::decode(bytes, values),
             Self::Int4 => int4::decode(bytes, values),
+            Self::Lattice4 => match lattice::decode(bytes, &vec![0.0; values.len()], values)? {
+                0 => Ok(()),
+                _ => Err(DecodeError::Far { block: 0 }),
+            },
         }
+    }
+
+    /// Decodes next to `near`, the receiver's own values of the same length, which must be finite. Returns how many values
+    /// could not be read from there and are those of `near`; 0 where the codec needs none.
+    pub fn decode_near(self, bytes: &[u8], near: &[f32], values: &mut [f32]) -> Result<usize, DecodeError> {
+        if !self.is_relative() {
+            return self.decode(bytes, values).map(|()| 0);
+        }
+        let expected = self.encoded_bytes(values.len());
+        if bytes.len() != expected {
+            return Err(DecodeError::Length { expected, found: bytes.len() });
+        }
+        lattice::decode(bytes, near, values)
     }
 }

@@ -37,6 +37,12 @@ pub enum DecodeError {
         /// The bits found.
         bits: u16,
     },
+    /// A block can only be read next to values nearer to it than those at hand.
+    #[error("block {block}: expected values near the own ones, found them too far away to be read")]
+    Far {
+        /// The first such block.
+        block: usize,
+    },
     /// A code no encoder writes: out of range, not zero under a zero scale, or in the padding.
     #[error("block {block}: expected codes that an encoder writes, found another")]
     Code {

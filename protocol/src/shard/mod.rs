@@ -10,6 +10,7 @@ pub mod distance;
 pub mod fault;
 pub mod int4;
 pub mod int8;
+pub mod lattice;
 pub mod layout;
 pub mod noise;
 pub mod plain;

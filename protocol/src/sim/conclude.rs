@@ -32,7 +32,7 @@ impl World {
         let peers = f64::from(self.scenario.peers);
         let names = ["gossip", "requests", "news", "manifests", "shards"];
         let shards = meter.bytes[4] as f64;
-        let parameters = self.problem.genesis().len();
+        let parameters = self.genesis.len();
         let dense = parameters as f64 * 4.0 / self.scenario.run.codec.encoded_bytes(parameters) as f64;
         let (staleness_mean, staleness_p95) = of_classes(&meter.staleness);
         let named = |counts: &BTreeMap<Offence, u64>| {
@@ -55,6 +55,7 @@ impl World {
             offences: named(&meter.offences),
             failed: meter.failed.clone(),
             joins: meter.joins,
+            unreadable: meter.far as f64 / meter.values.max(1) as f64,
             events: self.events,
             virtual_s: self.seconds(),
             bans_of_honest_peers: self.checks.honest_bans,
@@ -67,10 +68,15 @@ impl World {
     }
 
     /// Score and loss of the honest peers that are up, or of an even sample of them.
-    fn scores(&self) -> Vec<(f64, f64)> {
+    fn scores(&mut self) -> Vec<(f64, f64)> {
         let up: Vec<&[f32]> = self.nodes.iter().filter(|n| n.counts()).map(|n| n.agreed.as_slice()).collect();
         let every = up.len().div_ceil(SCORED_MAX).max(1);
-        up.iter().step_by(every).map(|agreed| self.problem.score(agreed)).collect()
+        let learner = &mut self.learner;
+        let scores = up.iter().step_by(every).map(|agreed| learner.score(agreed)).collect::<Result<_, _>>();
+        scores.unwrap_or_else(|error| {
+            self.violated("learner", None, error.to_string());
+            Vec::new()
+        })
     }
 
     /// From the rows of the settle steps.

@@ -58,7 +58,7 @@ impl World {
                 }
                 self.nodes[i as usize].is_gone = true;
                 self.kill(i, false);
-                self.recount();
+                self.recount(i);
             }
             Blow::Freeze(i, span) => self.nodes[i as usize].frozen_until = self.now + span,
             Blow::Leap(i, by) => {
@@ -131,7 +131,7 @@ impl World {
                 self.dial(i, j);
             }
         }
-        self.recount();
+        self.recount(i);
     }
 
     /// Ends a process as kill -9 would, or with it the machine.
@@ -148,7 +148,7 @@ impl World {
         }
         self.nodes[i as usize].life += 1;
         self.checks.ends(i);
-        self.recount();
+        self.recount(i);
     }
 
     /// The founder signs a longer list of revoked keys and one honest node spreads it.
@@ -158,6 +158,7 @@ impl World {
         for &peer in &peers {
             self.nodes[peer as usize].is_gone = true;
             self.revoked.insert(peer);
+            self.recount(peer);
         }
         let mut revoked: Vec<PeerId> =
             self.revoked.iter().map(|peer| self.keys[*peer as usize].peer()).collect();
@@ -173,6 +174,5 @@ impl World {
         let bytes = message.seal(&self.keys[speaker as usize]).into();
         let audience: Vec<u32> = self.network.linked(speaker).iter().copied().collect();
         self.publish_to(speaker, bytes, &audience, false, true);
-        self.recount();
     }
 }

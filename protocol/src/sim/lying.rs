@@ -43,7 +43,7 @@ impl World {
         let own = self.nodes[i as usize].working.clone();
         let working: Vec<&[f32]> =
             self.nodes.iter().filter(|n| n.counts()).map(|n| n.working.as_slice()).collect();
-        let honest = Honest { genesis: self.problem.genesis(), working: &working };
+        let honest = Honest { genesis: &self.genesis, working: &working };
         let mut rng = self.seed.fork("lies").fork_index(i.into()).fork_index(self.events).rng();
         let said = forged(lies.attack, strength, &own, &honest, &mut rng);
         let second = match lies.attack {
@@ -165,7 +165,7 @@ impl World {
 
     /// A fit of mischief.
     pub(super) fn make_mischief(&mut self, i: u32) {
-        if self.meter.unfinished == Some(0) {
+        if self.meter.unfinished == 0 {
             return;
         }
         self.plan(i, TICK, Happening::Mischief);

@@ -1,6 +1,7 @@
 //! One look at the swarm each outer step.
 
 use crate::sim::meter::{Row, consensus_relative};
+use crate::sim::outcome::mean;
 use crate::sim::queue::{Happening, NOBODY};
 use crate::sim::world::World;
 use crate::time::Span;
@@ -18,13 +19,14 @@ impl World {
             self.nodes.iter().filter(|n| n.counts()).map(|n| n.peer.progress().step.0).collect();
         steps.sort_unstable();
         let is_scored = self.meter.rows.len().is_multiple_of(SCORED_EVERY);
+        let score = if is_scored { self.score_of_few() } else { None };
         let row = Row {
             at_s: self.seconds(),
             up: honest_up as u32,
             step_median: steps.get(steps.len() / 2).copied().unwrap_or(0),
             step_least: steps.first().copied().unwrap_or(0),
             consensus_distance_relative: self.consensus(),
-            score: is_scored.then(|| self.score_of_few()),
+            score,
             bytes: self.meter.bytes.iter().sum(),
         };
         self.meter.rows.push(row);
@@ -33,15 +35,18 @@ impl World {
         self.queue.push(self.now + every.max(Span(1)), NOBODY, 0, Happening::Measure);
     }
 
-    fn score_of_few(&self) -> f64 {
-        let few: Vec<f64> = self
-            .nodes
-            .iter()
-            .filter(|n| n.counts())
-            .take(SCORED)
-            .map(|n| self.problem.score(&n.agreed).0)
-            .collect();
-        few.iter().sum::<f64>() / few.len().max(1) as f64
+    /// `None` when what learns cannot say.
+    fn score_of_few(&mut self) -> Option<f64> {
+        let few = self.nodes.iter().filter(|n| n.counts()).take(SCORED);
+        let learner = &mut self.learner;
+        let scores = few.map(|n| learner.score(&n.agreed)).collect::<Result<Vec<_>, _>>();
+        match scores {
+            Ok(scores) => Some(mean(scores.iter().map(|(score, _)| *score))),
+            Err(error) => {
+                self.violated("learner", None, error.to_string());
+                None
+            }
+        }
     }
 
     /// Root mean square distance of the honest peers' agreed parameters from their mean, over the norm of that mean.

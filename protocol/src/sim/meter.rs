@@ -48,8 +48,8 @@ pub struct Row {
 /// Counters.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Meter {
-    /// Honest peers of whom something is expected and who are not through; unknown before the first start.
-    pub(super) unfinished: Option<usize>,
+    /// Honest peers of whom something is expected and who are not through.
+    pub(super) unfinished: usize,
     /// Honest peers that are up.
     pub(super) honest_up: usize,
     pub(super) rows: Vec<Row>,
@@ -65,6 +65,9 @@ pub(super) struct Meter {
     /// Mixes by staleness of what was mixed.
     pub(super) staleness: Vec<u64>,
     pub(super) mixes: u64,
+    /// Values pulled, and those that could not be read next to the puller's own.
+    pub(super) values: u64,
+    pub(super) far: u64,
     pub(super) joins: u64,
     pub(super) failed: BTreeMap<&'static str, u64>,
     /// Weights of the others in the last mix of each node.

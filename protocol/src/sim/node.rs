@@ -57,6 +57,8 @@ pub(super) struct Node {
     pub(super) date_error: i64,
     /// How many times slower it trains than the fastest.
     pub(super) slowness: f64,
+    /// Whether it was counted among those who are up, and among those who are not through.
+    pub(super) counted: (bool, bool),
     /// Counts starts and ends; what was planned for an earlier life does not happen.
     pub(super) life: u32,
     /// Whether the process runs.

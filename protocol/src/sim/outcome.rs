@@ -62,6 +62,8 @@ pub struct Outcome {
     pub failed: BTreeMap<&'static str, u64>,
     /// Times a peer took over the others' state.
     pub joins: u64,
+    /// Share of the values pulled that could not be read next to the puller's own, under a relative codec.
+    pub unreadable: f64,
     /// Events.
     pub events: u64,
     /// Virtual time.
@@ -118,6 +120,7 @@ impl Outcome {
             offences: BTreeMap::new(),
             failed: BTreeMap::new(),
             joins: 0,
+            unreadable: 0.0,
             events: 0,
             virtual_s: 0.0,
             violations: Vec::new(),

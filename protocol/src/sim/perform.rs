@@ -5,7 +5,6 @@ use crate::peer::event::Event;
 use crate::peer::input::Input;
 use crate::peer::output::{Output, Verdict};
 use crate::sim::disk::Generation;
-use crate::sim::node::Node;
 use crate::sim::queue::Happening;
 use crate::sim::world::World;
 use crate::time::{Span, Time};
@@ -220,17 +219,24 @@ impl World {
             }
             Event::Finished { .. } => {
                 self.nodes[i as usize].is_finished = true;
-                self.recount();
+                self.recount(i);
             }
             _ => {}
         }
     }
 
-    /// Counts those who are up, and those who are not through, wherever they are.
-    pub(super) fn recount(&mut self) {
-        let is_waited_for = |n: &&Node| n.is_honest() && !n.is_gone && !n.is_finished;
-        self.meter.unfinished = Some(self.nodes.iter().filter(is_waited_for).count());
-        self.meter.honest_up = self.nodes.iter().filter(|n| n.counts()).count();
+    /// Counts a node anew among those who are up, and among those who are not through, wherever they are.
+    pub(super) fn recount(&mut self, i: u32) {
+        let node = &mut self.nodes[i as usize];
+        let is_waited_for = node.is_honest() && !node.is_gone && !node.is_finished;
+        let counts = (node.counts(), is_waited_for);
+        let before = std::mem::replace(&mut node.counted, counts);
+        let meter = &mut self.meter;
+        for (count, was, is) in
+            [(&mut meter.honest_up, before.0, counts.0), (&mut meter.unfinished, before.1, counts.1)]
+        {
+            *count = *count + usize::from(is) - usize::from(was);
+        }
     }
 
     /// The world's time in seconds.

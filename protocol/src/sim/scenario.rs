@@ -347,6 +347,12 @@ impl Scenario {
         need((1..=10_000).contains(&run.inner_steps), "run.inner_steps", "1 to 10000", run.inner_steps)?;
         need((1..=PULLS_MAX as u32).contains(&run.pulls), "run.pulls", "1 to 64", run.pulls)?;
         need(2 * run.byzantine < run.pulls + 1, "run.byzantine", "2b < s + 1", run.byzantine)?;
+        need(
+            run.algorithm == Algorithm::Pull || !run.codec.is_relative(),
+            "run.codec",
+            "one that is read without values near those that were encoded: only pull knows them",
+            run.codec,
+        )?;
         need(run.settle_codec.is_fine(), "run.settle_codec", "f32, f16 or bf16", run.settle_codec)?;
         need(
             (0.0..1.0).contains(&run.outer_momentum),

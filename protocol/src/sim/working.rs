@@ -10,7 +10,7 @@ use crate::peer::output::{MixHow, MixOrder, TrainOrder};
 use crate::peer::update::{EncodeScratch, ShardMix, ShardState, encode_shard, mix_shard};
 use crate::sim::attack::Attack;
 use crate::sim::forgery::poison;
-use crate::sim::learner::problem::Lesson;
+use crate::sim::learner::lesson::Lesson;
 use crate::sim::world::World;
 use crate::time::Span;
 use crate::wire::choice::Codec;
@@ -37,8 +37,12 @@ impl World {
         };
         let mut working = std::mem::take(&mut node.working);
         working.copy_from_slice(&node.agreed);
-        let loss = self.problem.train(lesson, &mut working, &mut self.scratch);
+        let loss = self.learner.train(lesson, &mut working);
         self.nodes[i as usize].working = working;
+        let loss = match loss {
+            Ok(loss) => loss,
+            Err(error) => return self.violated("learner", Some(i), error.to_string()),
+        };
         self.check_finite(i, "training");
         let said = self.lie(i);
         let said = said.as_deref().unwrap_or(&self.nodes[i as usize].working);
@@ -77,9 +81,11 @@ impl World {
         let mut sketch = vec![0.0; SKETCH_LEN];
         let mut scratch = EncodeScratch::default();
         for (k, range) in self.cuts.iter().enumerate() {
-            let (genesis, range) = (self.problem.genesis(), range.clone());
+            let (genesis, range) = (&self.genesis, range.clone());
             let noise = noise.fork_index(k as u64);
-            let shard = encode_shard(parameters, genesis, range, codec, &noise, &self.sketcher, &mut scratch)
+            let gate = &self.nodes[i as usize].gates[k];
+            let sketcher = &self.sketcher;
+            let shard = encode_shard(parameters, genesis, range, codec, &noise, gate, sketcher, &mut scratch)
                 .expect("parameters were checked to be finite, lies are kept finite");
             shards.push((shard.hash, shard.bytes.len() as u32));
             norms.push(shard.norm);
@@ -93,6 +99,10 @@ impl World {
     pub(super) fn mixed(&mut self, i: u32, order: &MixOrder) {
         let found = self.mix_shards(i, order);
         self.check_weights(i, order, &found);
+        for (mix, range) in found.iter().zip(&self.cuts) {
+            self.meter.values += (mix.weights.len() * range.len()) as u64;
+            self.meter.far += mix.far as u64;
+        }
         let node = &mut self.nodes[i as usize];
         match order.how {
             MixHow::Step { is_settling: false, .. } => {
@@ -116,7 +126,7 @@ impl World {
         if matches!(order.how, MixHow::Join) {
             node.working.copy_from_slice(&node.agreed);
         }
-        let genesis = self.problem.genesis();
+        let genesis = &self.genesis;
         let received = &node.received;
         let mut rest = node.working.as_mut_slice();
         let mut found = Vec::with_capacity(self.cuts.len());
@@ -132,7 +142,10 @@ impl World {
 
     /// Evaluation is through.
     pub(super) fn evaluated(&mut self, i: u32, step: OuterStep) {
-        let (score, loss) = self.problem.score(&self.nodes[i as usize].agreed);
+        let (score, loss) = match self.learner.score(&self.nodes[i as usize].agreed) {
+            Ok(judged) => judged,
+            Err(error) => return self.violated("learner", Some(i), error.to_string()),
+        };
         let evaluated = Evaluated {
             step,
             metric: "score".to_owned(),

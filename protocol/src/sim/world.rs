@@ -24,7 +24,7 @@ use crate::sim::clock::Clock;
 use crate::sim::disk::{Disk, Generation};
 use crate::sim::fault::{Plan, Timetable};
 use crate::sim::findings::Checks;
-use crate::sim::learner::perceptron::Scratch;
+use crate::sim::learner::lesson::Learner;
 use crate::sim::learner::problem::Problem;
 use crate::sim::members;
 use crate::sim::meter::Meter;
@@ -51,14 +51,14 @@ pub struct World {
     pub(super) nodes: Vec<Node>,
     pub(super) network: Network,
     pub(super) topology: Topology,
-    pub(super) problem: Problem,
+    pub(super) learner: Box<dyn Learner>,
+    pub(super) genesis: Arc<[f32]>,
     pub(super) timetable: Timetable,
     pub(super) checks: Checks,
     pub(super) meter: Meter,
     pub(super) rng: Rng,
     pub(super) cuts: Vec<Range<usize>>,
     pub(super) sketcher: Sketcher,
-    pub(super) scratch: Scratch,
     pub(super) mix_scratch: MixScratch,
     pub(super) messages: u64,
     pub(super) inbounds: u64,
@@ -90,13 +90,25 @@ impl World {
     /// The same with other names: peer `i` takes the key of number `labels[i]`.
     pub fn labelled(scenario: Scenario, seed: u64, labels: &[u32]) -> Result<Self, ScenarioError> {
         scenario.check()?;
+        let problem = Problem::of(&scenario, seed);
+        Self::learning(scenario, seed, labels, Box::new(problem))
+    }
+
+    /// The same with something else to learn than the scenario says.
+    pub fn learning(
+        scenario: Scenario,
+        seed: u64,
+        labels: &[u32],
+        learner: Box<dyn Learner>,
+    ) -> Result<Self, ScenarioError> {
+        scenario.check()?;
         let assumed = (scenario.signatures == Signatures::Assumed).then(AssumedSignatures::begin);
         let (seed_number, seed) = (seed, Seed::from_u64(seed));
         let peers = scenario.peers as usize;
         let lies = scenario.liars();
         let honest = lies.iter().filter(|l| l.is_none()).count() as u32;
-        let problem = Problem::new(&scenario.learner, peers, honest as usize, &seed.fork("problem"));
-        let parameters = problem.genesis().len();
+        let genesis = learner.genesis().clone();
+        let parameters = genesis.len();
         let keys = members::keys(labels);
         let attacks: Vec<Option<Attack>> = lies.iter().map(|l| l.as_ref().map(|l| l.attack)).collect();
         let charter = members::charter(&scenario, &keys, &attacks, parameters);
@@ -129,9 +141,9 @@ impl World {
             nodes: Vec::with_capacity(peers),
             network,
             topology,
-            problem,
+            learner,
+            genesis,
             timetable,
-            scratch: Scratch::default(),
             mix_scratch: MixScratch::default(),
             messages: 0,
             inbounds: 0,
@@ -149,6 +161,7 @@ impl World {
             let node = world.make_node(i, lies);
             world.nodes.push(node);
         }
+        (0..world.scenario.peers).for_each(|i| world.recount(i));
         world.plan_run();
         Ok(world)
     }
@@ -185,7 +198,7 @@ impl World {
     }
 
     fn make_node(&self, i: usize, lies: Option<AdversaryTerms>) -> Node {
-        let genesis = self.problem.genesis().clone();
+        let genesis = self.genesis.clone();
         let outer = self.make_outer();
         let first = Generation {
             snapshot: Snapshot::default(),
@@ -208,6 +221,7 @@ impl World {
             drift_ppm: 0,
             date_error: 0,
             slowness: self.scenario.slowness(i, &self.seed),
+            counted: (false, false),
             life: 0,
             is_up: false,
             is_gone: false,
@@ -223,7 +237,7 @@ impl World {
 
     pub(super) fn make_outer(&self) -> Outer {
         let terms = &self.scenario.run;
-        Outer::new(terms.outer_momentum, terms.outer_rate, self.problem.genesis().len())
+        Outer::new(terms.outer_momentum, terms.outer_rate, self.genesis.len())
             .expect("the scenario was checked")
     }
 
@@ -270,7 +284,7 @@ impl World {
 
     /// Everybody of whom something is expected is through, no fault is to come and no proof is awaited.
     fn is_over(&self) -> bool {
-        self.meter.unfinished == Some(0) && self.now >= self.timetable.over.max(self.checks.awaited)
+        self.meter.unfinished == 0 && self.now >= self.timetable.over.max(self.checks.awaited)
     }
 
     /// Takes the next thing from the queue and lets it happen.

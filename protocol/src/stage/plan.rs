@@ -22,6 +22,22 @@ pub struct Plan {
     pub evaluates: bool,
 }
 
+/// Under a codec that is read next to the receiver's own values, every so-manieth update, the first one too, travels in a
+/// codec that anybody can read: for those who join, and for those who have come too far from the others.
+pub const WHOLE_EVERY: u32 = 8;
+
+/// The codec of the update that outer step `step` publishes.
+pub fn codec_at(charter: &Charter, step: OuterStep) -> Codec {
+    let e = &charter.exchange;
+    if step.0 > charter.schedule.outer_steps {
+        e.settle_codec
+    } else if e.codec.is_relative() && step.0 % WHOLE_EVERY == 1 {
+        Codec::Int8
+    } else {
+        e.codec
+    }
+}
+
 /// The plan of outer step `step` (the first is 1).
 pub fn plan(charter: &Charter, step: OuterStep) -> Plan {
     let s = &charter.schedule;
@@ -41,7 +57,7 @@ pub fn plan(charter: &Charter, step: OuterStep) -> Plan {
         inner_steps: if trains { s.inner_steps } else { 0 },
         inner_start: before,
         inner_total: total,
-        codec: if trains { charter.exchange.codec } else { charter.exchange.settle_codec },
+        codec: codec_at(charter, step),
         evaluates: (trains && due) || step.0 == charter.steps(),
     }
 }

@@ -46,10 +46,18 @@ named!(
         Int8 = "int8",
         /// 4 bits, one f16 scale a block of 32: 4.5 bits a parameter.
         Int4 = "int4",
+        /// 4 bits read next to the receiver's own values, cell and check a block of 64: 4.5 bits a parameter; every
+        /// eighth outer step travels as `int8`.
+        Lattice4 = "lattice4",
     }
 );
 
 impl Codec {
+    /// Whether whoever decodes needs values of its own near those that were encoded.
+    pub const fn is_relative(self) -> bool {
+        matches!(self, Self::Lattice4)
+    }
+
     /// Whether the codec keeps at least 16 bits, as settle steps ask.
     pub const fn is_fine(self) -> bool {
         matches!(self, Self::F32 | Self::F16 | Self::Bf16)

@@ -69,7 +69,7 @@ fn bad_manifests_are_refused_for_the_right_reason() {
             forged(|b| drop(b.splice(codec_at + 3.., [252, 255, 255, 255, 255, 0]))),
             Malformed,
         ),
-        ("36 an unknown codec", forged(|b| b[codec_at] = 5), Malformed),
+        ("36 an unknown codec", forged(|b| b[codec_at] = 6), Malformed),
         ("38 a shard less than the model has", with_shards(SHARDS - 1), Meaningless),
         ("38 a shard more", with_shards(SHARDS + 1), Meaningless),
         ("   a norm less", claims(|m| m.norms.truncate(SHARDS - 1)), Meaningless),

@@ -1,6 +1,7 @@
 //! What goes wrong in networks and machines.
 
 use protocol::sim::fault::Fault;
+use protocol::wire::choice::Codec;
 
 use crate::setting::{holds, quadratic, run};
 
@@ -38,6 +39,19 @@ fn a_late_peer_takes_over_the_others_state() {
     let outcome = holds(&scenario, 11);
     assert_eq!(outcome.joins, 1);
     assert!(outcome.score_worst > 0.9, "{}", outcome.score_worst);
+}
+
+#[test]
+fn a_late_peer_takes_over_the_others_state_under_a_codec_read_next_to_ones_own() {
+    for seed in 0..3 {
+        let mut scenario = quadratic(6);
+        scenario.run.codec = Codec::Lattice4;
+        scenario.run.outer_steps = 40;
+        scenario.run.staleness_max = 4;
+        scenario.faults = vec![Fault::Late { at: 0.4, share: 0.17, eclipsed: false }];
+        let outcome = holds(&scenario, seed);
+        assert!(outcome.joins >= 1 && outcome.score_worst > 0.9, "{} {}", outcome.joins, outcome.score_worst);
+    }
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! Agreement on the optimum, and histories that repeat.
 
+use protocol::sim::learner::lesson::Learner as _;
+use protocol::sim::learner::problem::Problem;
+use protocol::sim::outcome::Outcome;
 use protocol::sim::scenario::{LearnerKind, Scenario, Signatures};
 use protocol::sim::world::World;
 use protocol::wire::choice::Codec;
@@ -20,14 +23,27 @@ fn peers_with_unlike_data_reach_the_optimum_of_all_data() {
     scenario.learner.alpha = 0.2;
     scenario.run.outer_steps = 60;
     let together = holds(&scenario, 3);
-    let problem = protocol::sim::learner::problem::Problem::new(
-        &scenario.learner,
-        8,
-        8,
-        &protocol::rng::Seed::from_u64(3).fork("problem"),
-    );
-    let best = problem.score(&problem.optimum().expect("softmax regression is convex"));
+    let mut problem = Problem::of(&scenario, 3);
+    let optimum = problem.optimum().expect("softmax regression is convex");
+    let best = problem.score(&optimum).expect("a problem always has a score");
     assert!(together.score_mean > best.0 - 0.05, "{} {best:?}", together.score_mean);
+}
+
+#[test]
+fn half_the_bits_are_as_good_where_they_are_read_next_to_ones_own_values() {
+    let with = |codec| {
+        let mut scenario = quadratic(8);
+        scenario.run.codec = codec;
+        scenario.run.outer_steps = 32;
+        holds(&scenario, 5)
+    };
+    let (whole, relative) = (with(Codec::Int8), with(Codec::Lattice4));
+    let payload = |outcome: &Outcome| outcome.bytes_by_kind["shards"];
+    // A settle step in 16 bits and every eighth update in 8 bits count on both sides.
+    assert!(payload(&relative) * 10 < payload(&whole) * 8, "{} {}", payload(&relative), payload(&whole));
+    assert!(relative.unreadable < 0.02, "{}", relative.unreadable);
+    // A cell is coarser than an eighth bit; this problem, unlike a network, shows every rounding in its score.
+    assert!(relative.score_mean > whole.score_mean - 0.02, "{} {}", relative.score_mean, whole.score_mean);
 }
 
 #[test]

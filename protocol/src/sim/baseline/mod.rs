@@ -2,6 +2,8 @@
 //!
 //! Whole updates travel and no message is signed, so their bytes are the payload alone: what is compared is the averaging.
 
+mod barrier;
 mod combine;
 mod partners;
+mod queue;
 pub mod swarm;

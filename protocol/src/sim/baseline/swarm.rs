@@ -10,11 +10,13 @@ use crate::rng::{Rng, Seed};
 use crate::sim::attack::{AdversaryTerms, Attack};
 use crate::sim::baseline::combine::{Said, as_pair, by_rule};
 use crate::sim::baseline::partners::Partners;
+use crate::sim::baseline::queue::{Happening, Planned};
 use crate::sim::bounds::{ScenarioError, need};
 use crate::sim::fault::{Blow, Plan, Timetable};
+use crate::sim::findings::Violation;
 use crate::sim::forgery::{Honest, forged};
-use crate::sim::learner::perceptron::Scratch;
-use crate::sim::learner::problem::{Lesson, Problem};
+use crate::sim::learner::lesson::{CannotLearn, Learner, Lesson};
+use crate::sim::learner::problem::Problem;
 use crate::sim::meter::consensus_relative;
 use crate::sim::network::{Fate, Network};
 use crate::sim::outcome::Outcome;
@@ -25,78 +27,59 @@ use crate::wire::choice::Codec;
 /// Bytes of a message besides its payload.
 const HEADER_BYTES: usize = 100;
 
-struct Node {
-    agreed: Vec<f32>,
-    working: Vec<f32>,
+/// A peer and what it holds.
+pub(super) struct Node {
+    pub(super) agreed: Vec<f32>,
+    pub(super) working: Vec<f32>,
     /// Where the training under way began.
-    began: Vec<f32>,
-    outer: Outer,
-    velocity: Vec<f32>,
+    pub(super) began: Vec<f32>,
+    pub(super) outer: Outer,
+    pub(super) velocity: Vec<f32>,
     /// Outer steps complete.
-    step: u32,
+    pub(super) step: u32,
     /// Newest word of each other, with its step.
-    inbox: BTreeMap<u32, (u32, Said)>,
-    is_waiting: bool,
-    is_up: bool,
-    life: u32,
-    slowness: f64,
-    lies: Option<AdversaryTerms>,
-    rng: Rng,
-}
-
-#[derive(Clone)]
-enum Happening {
-    Start,
-    Trained,
-    Word { from: u32, step: u32, said: Said, wants_reply: bool },
-    Patience(u32),
-    Blow(usize),
-    Together(u32),
-}
-
-struct Planned(Reverse<(Time, u64)>, u32, u32, Happening);
-
-impl PartialEq for Planned {
-    fn eq(&self, other: &Self) -> bool {
-        self.0 == other.0
-    }
-}
-impl Eq for Planned {}
-impl PartialOrd for Planned {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Planned {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.cmp(&other.0)
-    }
+    pub(super) inbox: BTreeMap<u32, (u32, Said)>,
+    pub(super) is_waiting: bool,
+    pub(super) is_up: bool,
+    pub(super) life: u32,
+    pub(super) slowness: f64,
+    pub(super) lies: Option<AdversaryTerms>,
+    pub(super) rng: Rng,
 }
 
 /// A swarm under virtual time.
 pub struct Baseline {
-    scenario: Scenario,
-    seed_number: u64,
-    seed: Seed,
-    honest: u32,
-    problem: Problem,
-    partners: Partners,
-    network: Network,
-    nodes: Vec<Node>,
-    timetable: Timetable,
-    queue: BinaryHeap<Planned>,
-    order: u64,
-    now: Time,
-    bytes: u64,
-    events: u64,
-    scratch: Scratch,
+    pub(super) scenario: Scenario,
+    pub(super) seed_number: u64,
+    pub(super) seed: Seed,
+    pub(super) honest: u32,
+    pub(super) learner: Box<dyn Learner>,
+    pub(super) genesis: Arc<[f32]>,
+    /// Why what learns could not go on.
+    pub(super) failed: Option<Violation>,
+    pub(super) partners: Partners,
+    pub(super) network: Network,
+    pub(super) nodes: Vec<Node>,
+    pub(super) timetable: Timetable,
+    pub(super) queue: BinaryHeap<Planned>,
+    pub(super) order: u64,
+    pub(super) now: Time,
+    pub(super) bytes: u64,
+    pub(super) events: u64,
     /// Steps the barrier has let through.
-    together: u32,
+    pub(super) together: u32,
 }
 
 impl Baseline {
     /// The swarm of a scenario under a seed.
     pub fn new(scenario: Scenario, seed: u64) -> Result<Self, ScenarioError> {
+        scenario.check()?;
+        let problem = Problem::of(&scenario, seed);
+        Self::learning(scenario, seed, Box::new(problem))
+    }
+
+    /// The same with something else to learn than the scenario says.
+    pub fn learning(scenario: Scenario, seed: u64, learner: Box<dyn Learner>) -> Result<Self, ScenarioError> {
         scenario.check()?;
         let algorithm = scenario.run.algorithm;
         need(algorithm != Algorithm::Pull, "run.algorithm", "one of the baselines", "pull")?;
@@ -104,7 +87,6 @@ impl Baseline {
         let lies = scenario.liars();
         let honest = lies.iter().filter(|l| l.is_none()).count() as u32;
         let peers = scenario.peers;
-        let problem = Problem::new(&scenario.learner, peers as usize, honest as usize, &seed.fork("problem"));
         let plan = Plan {
             honest,
             peers,
@@ -115,13 +97,14 @@ impl Baseline {
         let calm_from = Time((scenario.network.until * plan.seconds * 1e6) as u64);
         let network = Network::new(&scenario.network, peers as usize, calm_from, seed.fork("network").rng());
         let partners = Partners::new(algorithm, peers, scenario.run.pulls, &seed.fork("partners"));
-        let len = problem.genesis().len();
+        let genesis = learner.genesis().clone();
+        let len = genesis.len();
         let outer = Outer::new(scenario.run.outer_momentum, scenario.run.outer_rate, len)
             .expect("the scenario was checked");
         let node = |(i, lies): (usize, Option<AdversaryTerms>)| Node {
-            agreed: problem.genesis().to_vec(),
-            working: problem.genesis().to_vec(),
-            began: problem.genesis().to_vec(),
+            agreed: genesis.to_vec(),
+            working: genesis.to_vec(),
+            began: genesis.to_vec(),
             outer: outer.clone(),
             velocity: vec![0.0; len],
             step: 0,
@@ -139,7 +122,9 @@ impl Baseline {
             seed_number,
             seed,
             honest,
-            problem,
+            learner,
+            genesis: genesis.clone(),
+            failed: None,
             partners,
             network,
             nodes,
@@ -149,7 +134,6 @@ impl Baseline {
             now: Time(0),
             bytes: 0,
             events: 0,
-            scratch: Scratch::default(),
             together: 0,
         };
         for i in 0..peers {
@@ -168,7 +152,7 @@ impl Baseline {
     pub fn run(mut self) -> Outcome {
         let limit = Time((self.scenario.planned_seconds() * 20e6) as u64) + Span::seconds(3_600);
         while let Some(Planned(Reverse((at, _)), i, life, what)) = self.queue.pop() {
-            if self.is_over() || at > limit {
+            if self.is_over() || at > limit || self.failed.is_some() {
                 break;
             }
             self.now = at;
@@ -182,7 +166,7 @@ impl Baseline {
         self.conclude()
     }
 
-    fn plan(&mut self, at: Time, i: u32, what: Happening) {
+    pub(super) fn plan(&mut self, at: Time, i: u32, what: Happening) {
         self.order += 1;
         let life = self.nodes.get(i as usize).map_or(0, |node| node.life);
         self.queue.push(Planned(Reverse((at, self.order)), i, life, what));
@@ -265,7 +249,7 @@ impl Baseline {
         self.train(i);
     }
 
-    fn train(&mut self, i: u32) {
+    pub(super) fn train(&mut self, i: u32) {
         let step = self.nodes[i as usize].step + 1;
         if step > self.steps() {
             return;
@@ -293,7 +277,10 @@ impl Baseline {
             flips_labels: attack == Some(Attack::LabelFlip),
         };
         let mut working = self.nodes[i as usize].began.clone();
-        self.problem.train(lesson, &mut working, &mut self.scratch);
+        if let Err(error) = self.learner.train(lesson, &mut working) {
+            self.fail(Some(i), error);
+            return;
+        }
         let node = &mut self.nodes[i as usize];
         // What others averaged in meanwhile is kept: the training is a difference added to it.
         for ((w, a), b) in working.iter_mut().zip(&node.agreed).zip(&node.began) {
@@ -338,7 +325,7 @@ impl Baseline {
     }
 
     /// What a peer says it has, as others decode it.
-    fn say(&mut self, i: u32, step: u32) -> Said {
+    pub(super) fn say(&mut self, i: u32, step: u32) -> Said {
         let lies = self.nodes[i as usize].lies.clone();
         let mut working = self.nodes[i as usize].working.clone();
         if let Some(lies) = lies {
@@ -347,7 +334,7 @@ impl Baseline {
                 .filter(|n| n.is_up)
                 .map(|n| n.working.as_slice())
                 .collect();
-            let honest = Honest { genesis: self.problem.genesis(), working: &all };
+            let honest = Honest { genesis: &self.genesis, working: &all };
             let mut rng = self.nodes[i as usize].rng.clone();
             working =
                 forged(lies.attack, lies.strength() as f32, &working, &honest, &mut rng).unwrap_or(working);
@@ -363,13 +350,13 @@ impl Baseline {
         if step <= run.outer_steps { run.codec } else { run.settle_codec }
     }
 
-    fn payload(&self, step: u32) -> usize {
-        self.codec(step).encoded_bytes(self.problem.genesis().len())
+    pub(super) fn payload(&self, step: u32) -> usize {
+        self.codec(step).encoded_bytes(self.genesis.len())
     }
 
     /// Parameters after a way through the codec.
     fn coded(&self, i: u32, step: u32, parameters: &[f32], version: u64) -> Arc<[f32]> {
-        let genesis = self.problem.genesis();
+        let genesis = &self.genesis;
         let delta: Vec<f32> = parameters.iter().zip(genesis.iter()).map(|(x, g)| x - g).collect();
         let noise =
             self.seed.fork("rounding").fork_index(i.into()).fork_index(u64::from(step) << 8 | version);
@@ -458,79 +445,34 @@ impl Baseline {
         self.train(i);
     }
 
-    /// Ends the barrier when everybody who is up has come to it.
-    fn meet(&mut self) {
-        if self.scenario.run.algorithm != Algorithm::AllReduce {
-            return;
-        }
-        let up = || self.nodes.iter().filter(|n| n.is_up);
-        if up().count() > 0 && up().all(|n| n.is_waiting) {
-            let step = self.together + 1;
-            let payload = self.payload(step) as f64;
-            let rate = self.scenario.network.bandwidth_mbit / 8.0;
-            let transfer = if rate > 0.0 { 2.0 * payload / rate } else { 0.0 };
-            let latency = f64::from(self.scenario.network.latency_ms[1]) * 2e3;
-            self.plan(self.now + Span((transfer + latency) as u64), u32::MAX, Happening::Together(step));
-        }
+    fn fail(&mut self, peer: Option<u32>, error: CannotLearn) {
+        let at_s = self.now.since(Time(0)).as_seconds();
+        self.failed.get_or_insert(Violation { invariant: "learner", at_s, peer, what: error.to_string() });
     }
 
-    fn mix_together(&mut self, step: u32) {
-        if step != self.together + 1 {
-            return;
-        }
-        self.together = step;
-        let there: Vec<u32> = (0..self.nodes.len() as u32)
-            .filter(|i| self.nodes[*i as usize].is_up && self.nodes[*i as usize].is_waiting)
-            .collect();
-        let said: Vec<Said> = there.iter().map(|i| self.say(*i, step)).collect();
-        let len = self.problem.genesis().len();
-        let mut mean = vec![0.0f64; len];
-        for said in &said {
-            mean.iter_mut()
-                .zip(said.working.iter())
-                .for_each(|(m, x)| *m += f64::from(*x) / there.len() as f64);
-        }
-        let mean: Vec<f32> = mean.into_iter().map(|m| m as f32).collect();
-        let share = (there.len() - 1) as f64 / there.len() as f64;
-        self.bytes += (2.0 * share * self.payload(step) as f64 * there.len() as f64) as u64;
-        let is_settling = step > self.scenario.run.outer_steps;
-        // One state for all: who came back holds what the others hold.
-        let Some(&first) = there.first() else { return };
-        let (mut agreed, mut outer) = {
-            let oldest = there.iter().copied().min_by_key(|i| self.nodes[*i as usize].life).unwrap_or(first);
-            (self.nodes[oldest as usize].agreed.clone(), self.nodes[oldest as usize].outer.clone())
-        };
-        if is_settling {
-            agreed.copy_from_slice(&mean);
-        } else {
-            outer.step(0..len, &mut agreed, &mean);
-        }
-        for i in there {
-            let node = &mut self.nodes[i as usize];
-            node.agreed.clone_from(&agreed);
-            node.outer.clone_from(&outer);
-            node.is_waiting = false;
-            node.step = step;
-            self.train(i);
-        }
-    }
-
-    fn conclude(self) -> Outcome {
+    fn conclude(mut self) -> Outcome {
         let honest: Vec<&[f32]> = self.nodes[..self.honest as usize]
             .iter()
             .filter(|n| n.is_up)
             .map(|n| n.agreed.as_slice())
             .collect();
-        let scores: Vec<(f64, f64)> = honest.iter().map(|agreed| self.problem.score(agreed)).collect();
+        let learner = &mut self.learner;
+        let scores: Result<Vec<_>, _> = honest.iter().map(|agreed| learner.score(agreed)).collect();
+        let consensus_distance_relative = consensus_relative(&honest);
         let trace: Vec<u8> = honest.iter().flat_map(|v| v.iter().flat_map(|x| x.to_le_bytes())).collect();
+        let scores = scores.unwrap_or_else(|error| {
+            self.fail(None, error);
+            Vec::new()
+        });
         Outcome {
-            parameters: self.problem.genesis().len() as u64,
-            consensus_distance_relative: consensus_relative(&honest),
+            parameters: self.genesis.len() as u64,
+            consensus_distance_relative,
             bytes_per_peer: self.bytes as f64 / f64::from(self.scenario.peers),
             bytes_by_kind: [("shards", self.bytes)].into_iter().collect(),
             events: self.events,
             virtual_s: self.now.since(Time(0)).as_seconds(),
             trace: content_hash(&trace),
+            violations: self.failed.into_iter().collect(),
             ..Outcome::blank(&self.scenario, self.seed_number, self.honest, &scores)
         }
     }

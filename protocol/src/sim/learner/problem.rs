@@ -5,19 +5,21 @@ use std::sync::Arc;
 use crate::rng::Seed;
 use crate::shard::distance::distance_squared;
 use crate::sim::learner::data::{CLASSES, Classes, Samples};
+use crate::sim::learner::lesson::{CannotLearn, Learner, Lesson};
 use crate::sim::learner::perceptron::{Perceptron, Scratch};
-use crate::sim::scenario::{LearnerKind, LearnerTerms};
+use crate::sim::scenario::{LearnerKind, LearnerTerms, Scenario};
 
 /// Samples all peers are scored on.
 const TEST_SAMPLES: usize = 600;
 
-/// What the swarm learns. One problem serves all peers; it keeps no state between lessons.
+/// What the swarm learns. One problem serves all peers; nothing of a lesson is left for the next.
 #[derive(Clone, Debug)]
 pub struct Problem {
     terms: LearnerTerms,
     seed: Seed,
     genesis: Arc<[f32]>,
     task: Task,
+    scratch: Scratch,
 }
 
 #[derive(Clone, Debug)]
@@ -28,23 +30,6 @@ enum Task {
     Classes { network: Perceptron, samples: Vec<Arc<Samples>>, test: Arc<Samples> },
 }
 
-/// The training of one outer step of one peer.
-#[derive(Clone, Copy, Debug)]
-pub struct Lesson {
-    /// Whose data.
-    pub peer: u32,
-    /// The outer step.
-    pub step: u32,
-    /// Inner steps.
-    pub inner_steps: u32,
-    /// Inner steps of the whole run before this lesson.
-    pub inner_start: u64,
-    /// Inner steps of the whole run.
-    pub inner_total: u64,
-    /// Whether labels are counted backwards.
-    pub flips_labels: bool,
-}
-
 impl Problem {
     /// A problem for `peers` peers of which the first `honest` define what is right.
     pub fn new(terms: &LearnerTerms, peers: usize, honest: usize, seed: &Seed) -> Self {
@@ -53,23 +38,30 @@ impl Problem {
             LearnerKind::Softmax => classes(Perceptron::new(0), terms, peers, seed),
             LearnerKind::Mlp => classes(Perceptron::new(terms.hidden as usize), terms, peers, seed),
         };
-        Self { terms: terms.clone(), seed: seed.fork("batches"), genesis: genesis.into(), task }
+        Self {
+            terms: terms.clone(),
+            seed: seed.fork("batches"),
+            genesis: genesis.into(),
+            task,
+            scratch: Scratch::default(),
+        }
     }
 
-    /// The parameters every peer starts from.
-    pub fn genesis(&self) -> &Arc<[f32]> {
-        &self.genesis
+    /// The problem of a scenario under a seed.
+    pub fn of(scenario: &Scenario, seed: u64) -> Self {
+        let honest = scenario.liars().iter().filter(|lies| lies.is_none()).count();
+        let seed = Seed::from_u64(seed).fork("problem");
+        Self::new(&scenario.learner, scenario.peers as usize, honest, &seed)
     }
 
-    /// Trains `parameters` in place; returns the mean loss over the inner steps.
-    pub fn train(&self, lesson: Lesson, parameters: &mut [f32], scratch: &mut Scratch) -> f64 {
+    fn lesson(&mut self, lesson: Lesson, parameters: &mut [f32]) -> f64 {
         let mut loss = 0.0;
         match &self.task {
             Task::Quadratic { targets, .. } => {
                 let target = &targets[lesson.peer as usize];
                 for inner in 0..lesson.inner_steps {
                     loss += distance_squared(parameters, target) / 2.0 / parameters.len() as f64;
-                    let rate = self.rate(lesson.inner_start + u64::from(inner), lesson.inner_total);
+                    let rate = rate(&self.terms, lesson.inner_start + u64::from(inner), lesson.inner_total);
                     parameters.iter_mut().zip(target.iter()).for_each(|(x, t)| *x -= rate * (*x - t));
                 }
             }
@@ -83,16 +75,16 @@ impl Problem {
                         let (input, label) = samples.at(rng.below(samples.len() as u64) as usize);
                         (input, if lesson.flips_labels { CLASSES as u8 - 1 - label } else { label })
                     }));
-                    let rate = self.rate(lesson.inner_start + u64::from(inner), lesson.inner_total);
-                    loss += network.step(parameters, &batch, rate, scratch);
+                    let rate = rate(&self.terms, lesson.inner_start + u64::from(inner), lesson.inner_total);
+                    loss += network.step(parameters, &batch, rate, &mut self.scratch);
                 }
             }
         }
         loss / f64::from(lesson.inner_steps.max(1))
     }
 
-    /// How good parameters are: accuracy, or how much of the way from genesis to the optimum is behind; and the loss.
-    pub fn score(&self, parameters: &[f32]) -> (f64, f64) {
+    /// Accuracy, or how much of the way from genesis to the optimum is behind; and the loss.
+    fn judged(&self, parameters: &[f32]) -> (f64, f64) {
         match &self.task {
             Task::Quadratic { optimum, .. } => {
                 let left = distance_squared(parameters, optimum);
@@ -123,13 +115,27 @@ impl Problem {
             Task::Classes { .. } => None,
         }
     }
+}
 
-    /// The peak, then a straight fall to 0 over the last share of the run.
-    fn rate(&self, inner: u64, total: u64) -> f32 {
-        let falling = f64::from(self.terms.decay_share) * total as f64;
-        let left = total.saturating_sub(inner) as f64;
-        if left >= falling { self.terms.rate } else { self.terms.rate * (left / falling) as f32 }
+impl Learner for Problem {
+    fn genesis(&self) -> &Arc<[f32]> {
+        &self.genesis
     }
+
+    fn train(&mut self, lesson: Lesson, parameters: &mut [f32]) -> Result<f64, CannotLearn> {
+        Ok(self.lesson(lesson, parameters))
+    }
+
+    fn score(&mut self, parameters: &[f32]) -> Result<(f64, f64), CannotLearn> {
+        Ok(self.judged(parameters))
+    }
+}
+
+/// The peak, then a straight fall to 0 over the last share of the run.
+fn rate(terms: &LearnerTerms, inner: u64, total: u64) -> f32 {
+    let falling = f64::from(terms.decay_share) * total as f64;
+    let left = total.saturating_sub(inner) as f64;
+    if left >= falling { terms.rate } else { terms.rate * (left / falling) as f32 }
 }
 
 fn quadratic(len: usize, peers: usize, honest: usize, seed: &Seed) -> (Vec<f32>, Task) {
