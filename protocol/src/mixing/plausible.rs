@@ -113,10 +113,29 @@ impl Gate {
         }
     }
 
+    /// Judges what came when not all of it could be read; `far` counts the values of each that could not. Whoever could read
+    /// nobody has come away from all others and knows no distances any more: it begins anew, or it would refuse them once
+    /// they can be read again.
+    pub fn judge_read(
+        &mut self,
+        distances: &[f64],
+        far: &[usize],
+        own_norm: f64,
+        len: usize,
+    ) -> Vec<Result<f64, Implausible>> {
+        if !far.is_empty() && far.iter().all(|far| 2 * far >= len) {
+            self.history.clear();
+            return distances.iter().map(|distance| within(*distance, f64::INFINITY)).collect();
+        }
+        let believed: Vec<f64> =
+            distances.iter().zip(far).map(|(distance, far)| self.believed(*distance, *far, len)).collect();
+        self.judge_all(&believed, own_norm, len)
+    }
+
     /// The distance to believe of a vector of `len` elements of which `far` could not be read: what was read speaks for the
     /// rest, and when that is the smaller part the vector is farther away than anything that was expected. Otherwise whoever
     /// cannot read the others would take them for near, and be read ever less itself.
-    pub fn believed(&self, distance: f64, far: usize, len: usize) -> f64 {
+    fn believed(&self, distance: f64, far: usize, len: usize) -> f64 {
         if far == 0 {
             distance
         } else if 2 * far < len {
@@ -197,10 +216,17 @@ mod tests {
         assert_eq!(gate.believed(0.5, 0, 400), 0.5);
         assert_eq!(gate.believed(0.5, 175, 400), 0.5 / 0.75);
         for _ in 0..HISTORY_MAX {
-            let believed = gate.believed(0.0, 400, 400);
-            gate.judge_distance(believed, 1.0, 400).unwrap();
+            gate.judge_read(&[0.0, 1.0], &[400, 0], 1.0, 400);
         }
-        assert!(gate.spread(400).unwrap() > 1.9 / 20.0, "{:?}", gate.spread(400));
+        assert!(gate.spread(400).unwrap() > 1.0 / 20.0, "{:?}", gate.spread(400));
+    }
+
+    #[test]
+    fn whoever_can_read_nobody_begins_anew_and_one_liar_does_not_make_it() {
+        let mut gate = warmed(1.0);
+        assert!(gate.judge_read(&[0.0, 50.0], &[400, 0], 1.0, 400)[1].is_err());
+        gate.judge_read(&[0.0, 0.0], &[400, 250], 1.0, 400);
+        assert!(gate.judge_read(&[50.0, 60.0], &[0, 0], 1.0, 400).iter().all(Result::is_ok));
     }
 
     #[test]

@@ -143,10 +143,8 @@ fn mean_shard(mut came: Vec<Came<'_>>, state: ShardState<'_>, scratch: &mut MixS
     let mut measured = mean_of(&mut came, working, genesis, &mut found.refused, &mut scratch.mixed);
     found.own_square = measured.own_square;
     found.far = measured.far.iter().sum();
-    let read = measured.squares.iter().zip(&measured.far);
-    let distances: Vec<f64> =
-        read.map(|(square, far)| gate.believed(square.sqrt(), *far, working.len())).collect();
-    let judged = gate.judge_all(&distances, found.own_square.sqrt(), working.len());
+    let distances: Vec<f64> = measured.squares.iter().map(|square| square.sqrt()).collect();
+    let judged = gate.judge_read(&distances, &measured.far, found.own_square.sqrt(), working.len());
     if judged.iter().any(Result::is_err) {
         let mut verdicts = judged.iter();
         came.retain(|(peer, _)| {
@@ -201,7 +199,7 @@ fn mix_decoded(came: &[Came<'_>], how: MixHow, state: ShardState<'_>, scratch: &
     let own_square = distance_squared(working, genesis);
     let mut found = ShardMix { own_square, ..ShardMix::default() };
     let mut decoded: Vec<(PeerId, Vec<f32>)> = Vec::with_capacity(came.len());
-    let mut distances = Vec::with_capacity(came.len());
+    let (mut distances, mut unread) = (Vec::with_capacity(came.len()), Vec::with_capacity(came.len()));
     for (peer, shard) in came {
         let mut theirs = spare.pop().unwrap_or_default();
         theirs.resize(working.len(), 0.0);
@@ -215,16 +213,18 @@ fn mix_decoded(came: &[Came<'_>], how: MixHow, state: ShardState<'_>, scratch: &
             spare.push(theirs);
             continue;
         };
-        found.far += far;
+        unread.push(far);
         theirs.iter_mut().zip(genesis).for_each(|(y, g)| *y += g);
-        distances.push(gate.believed(distance_squared(&theirs, working).sqrt(), far, working.len()));
+        distances.push(distance_squared(&theirs, working).sqrt());
         decoded.push((*peer, theirs));
     }
+    found.far = unread.iter().sum();
     // A joiner is far from everybody: distance says nothing about the others there.
     let is_plausible: Vec<bool> = match how {
         MixHow::Join => distances.iter().map(|d| d.is_finite()).collect(),
         MixHow::Step { .. } => {
-            gate.judge_all(&distances, own_square.sqrt(), working.len()).iter().map(Result::is_ok).collect()
+            let judged = gate.judge_read(&distances, &unread, own_square.sqrt(), working.len());
+            judged.iter().map(Result::is_ok).collect()
         }
     };
     let mut pulled: Vec<(PeerId, Vec<f32>)> = Vec::with_capacity(decoded.len());
