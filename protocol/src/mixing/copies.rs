@@ -8,29 +8,32 @@
 use crate::mixing::neighbours::Distances;
 
 /// Vectors nearer to each other than this part of a distance between honest ones are copies. Rounding of eight bits keeps
-/// two encodings of one vector below it; honest vectors are about as far from each other as from anybody.
-const NEAR: f64 = 0.25;
+/// two encodings of one vector below it; honest peers with data alike, who drew the same neighbours, stay above a quarter
+/// as a rule and not always.
+const NEAR: f64 = 0.1;
 
-/// The places that count, rising: the first of each group of copies, all others. Place 0 always counts.
+/// The places that count, rising, each with the size of its group: the first of each group of copies, all others. Place 0
+/// always counts.
 ///
 /// What is far is told by a distance that `byzantine` liars among `count` vectors cannot make larger than the largest
 /// between honest ones, nor as small as that between copies of one honest vector: of all pairs in rising order, the one
 /// behind as many as the copies have, and half as many as the honest have. Where there is none, nothing is a copy.
-pub(crate) fn distinct(distances: &Distances, count: usize, byzantine: usize) -> Vec<usize> {
+pub(crate) fn distinct(distances: &Distances, count: usize, byzantine: usize) -> Vec<(usize, usize)> {
     let all: Vec<usize> = (0..count).collect();
     let pairs_of = |vectors: usize| vectors * vectors.saturating_sub(1) / 2;
     let honest = pairs_of(count.saturating_sub(byzantine));
     let typical = pairs_of(byzantine + 1) + honest / 2;
     if typical >= honest {
-        return all;
+        return all.into_iter().map(|place| (place, 1)).collect();
     }
     let mut pairs: Vec<f64> = all.iter().flat_map(|&a| distances.from(a)[a + 1..].iter().copied()).collect();
     pairs.sort_unstable_by(f64::total_cmp);
     let near = NEAR * NEAR * pairs[typical];
-    let mut kept: Vec<usize> = Vec::with_capacity(count);
+    let mut kept: Vec<(usize, usize)> = Vec::with_capacity(count);
     for place in all {
-        if !kept.iter().any(|&other| distances.from(place)[other] < near) {
-            kept.push(place);
+        match kept.iter_mut().find(|(other, _)| distances.from(place)[*other] < near) {
+            Some((_, size)) => *size += 1,
+            None => kept.push((place, 1)),
         }
     }
     kept
@@ -41,7 +44,8 @@ mod tests {
     use super::*;
 
     fn distinct_of(vectors: &[&[f32]]) -> Vec<usize> {
-        distinct(&Distances::between(vectors), vectors.len(), 1)
+        let kept = distinct(&Distances::between(vectors), vectors.len(), 1);
+        kept.into_iter().map(|(place, _)| place).collect()
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //!
 //! - `mean`: all, equally; b is not used
 //! - `nnm-trimmed`: every vector replaced by the mean of itself and its m - b nearest, then the trimmed mean; of copies
-//!   (see `copies`) only the first counts, and each that does not is one liar less to plan for, down to one
+//!   (see `copies`) only the first counts, and each beyond a second is one liar less to plan for, down to one
 //! - `nearest`: mean of own and the m - b nearest to it
 //! - `clip`: mean after shortening differences to the (m - b)-th smallest distance
 //! - `trimmed`, `median`: in every coordinate for itself
@@ -36,29 +36,32 @@ pub fn mix(
     check_lengths(own, pulled, out)?;
     let distances = Measured::measure(rule, own, pulled)?;
     if rule == Rule::NnmTrimmed && byzantine > 0 {
-        let kept = distinct(distances.pairs(), pulled.len() + 1, byzantine);
-        if kept.len() <= pulled.len() {
-            return without_copies(byzantine, own, pulled, distances, &kept, out);
+        let groups = distinct(distances.pairs(), pulled.len() + 1, byzantine);
+        if groups.len() <= pulled.len() {
+            return without_copies(byzantine, own, pulled, distances, &groups, out);
         }
     }
     mix_measured(rule, byzantine, own, pulled, distances, out)
 }
 
-/// Nearest-neighbour mixing of the vectors at the places `kept`. Honest peers are no copies of each other, so whoever does
-/// not count is one of the planned liars; one more is always planned for, because the copy that counts may lie.
+/// Nearest-neighbour mixing of the first vector of each of `groups`. Two honest peers may be alike by chance, three are not:
+/// whoever does not count beyond a second of its group is one of the planned liars. One more is always planned for, because
+/// the copy that counts may lie.
 fn without_copies(
     byzantine: usize,
     own: &[f32],
     pulled: &[&[f32]],
     distances: Measured,
-    kept: &[usize],
+    groups: &[(usize, usize)],
     out: &mut [f32],
 ) -> Result<MixStats, MixError> {
-    let left = byzantine.saturating_sub(pulled.len() + 1 - kept.len()).max(1);
+    let liars: usize = groups.iter().map(|(_, size)| size.saturating_sub(2)).sum();
+    let left = byzantine.saturating_sub(liars).max(1);
+    let kept: Vec<usize> = groups.iter().map(|(place, _)| *place).collect();
     let chosen: Vec<&[f32]> = kept[1..].iter().map(|&place| pulled[place - 1]).collect();
     let near = Measured {
         own: kept[1..].iter().map(|&place| distances.own[place - 1]).collect(),
-        pairs: distances.pairs.as_ref().map(|pairs| pairs.among(kept)),
+        pairs: distances.pairs.as_ref().map(|pairs| pairs.among(&kept)),
     };
     let stats = mix_measured(Rule::NnmTrimmed, left, own, &chosen, near, out)?;
     let mut weights = vec![0.0; pulled.len()];
