@@ -7,8 +7,9 @@
 //! TASK and DATA are those of `half_depth`. Trains eight small members, each on a random half of the training part with
 //! a start of its own, fits every rule on the calibration part and scores it on the test part. Liars have agreed on what
 //! they say. `moved`: each moves the probability of every label to the next one (the last to the first). `rival`: each
-//! knows what the honest members say and gives all its probability to the label that is second in their mean, which does
-//! the most harm. `default` is `simplex`, guarded by cross-validation on the calibration part. Prints a line a rule, fields
+//! knows what the honest members say and gives all its probability to the label that is second in their mean. `certain`:
+//! each knows the truth as well and gives all its probability to the wrong label that is likeliest in that mean, which
+//! does the most harm. `default` is `simplex`, guarded by cross-validation on the calibration part. Prints a line a rule, fields
 //! apart by tabs: task, seed, attack, liars, rule, score, negative log likelihood, calibration error, weight of all liars
 //! together.
 
@@ -55,8 +56,9 @@ fn main() -> Outcome<()> {
         test.push(corpus.answer(&mut session, &corpus.test)?);
     }
     let (dev_truth, test_truth) = (corpus.truth(&corpus.dev)?, corpus.truth(&corpus.test)?);
-    for (attack, liars) in [("none", 0), ("moved", 1), ("moved", 2), ("rival", 1), ("rival", 2)] {
-        let (dev, test) = (lied(&dev, liars, attack)?, lied(&test, liars, attack)?);
+    let attacks = ["moved", "rival", "certain"].map(|attack| [(attack, 1), (attack, 2)]);
+    for (attack, liars) in std::iter::once(("none", 0)).chain(attacks.into_iter().flatten()) {
+        let (dev, test) = (lied(&dev, &dev_truth, liars, attack)?, lied(&test, &test_truth, liars, attack)?);
         let (dev, test): (Vec<&Answers>, Vec<&Answers>) = (dev.iter().collect(), test.iter().collect());
         let calibration = Calibration::new(&dev, Some(&dev_truth))?;
         let comparison = Comparison::new(&calibration, corpus.kind, &corpus.labels, &seed)?;
@@ -79,7 +81,7 @@ fn main() -> Outcome<()> {
 }
 
 /// The members' answers, with those of the first ones replaced by lies.
-fn lied(honest: &[Answers], liars: usize, attack: &str) -> Outcome<Vec<Answers>> {
+fn lied(honest: &[Answers], truth: &[u32], liars: usize, attack: &str) -> Outcome<Vec<Answers>> {
     let labels = honest[0].labels();
     let mut all = honest.to_vec();
     if attack == "moved" {
@@ -87,13 +89,14 @@ fn lied(honest: &[Answers], liars: usize, attack: &str) -> Outcome<Vec<Answers>>
         all[..liars].iter_mut().for_each(|answers| *answers = answers.reordered(&moved));
     } else if liars > 0 {
         let mean = Answers::mean(&honest[liars..])?;
-        let rival = |unit: usize| {
+        let lie = |unit: usize| {
             let mut row = mean.unit(unit).to_vec();
-            row[vote(mean.unit(unit))] = -1.0;
-            let second = vote(&row);
-            (0..labels).map(move |label| f32::from(u8::from(label == second)))
+            let spared = if attack == "rival" { vote(&row) } else { truth[unit] as usize };
+            row[spared] = -1.0;
+            let said = vote(&row);
+            (0..labels).map(move |label| f32::from(u8::from(label == said)))
         };
-        let lie = Answers::new(labels, &mean.lengths(), (0..mean.units()).flat_map(rival).collect())?;
+        let lie = Answers::new(labels, &mean.lengths(), (0..mean.units()).flat_map(lie).collect())?;
         all[..liars].fill(lie);
     }
     Ok(all)
