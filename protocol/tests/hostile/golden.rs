@@ -10,7 +10,7 @@ use protocol::codec::{Decode, Encode, decode_manifest, encode};
 use protocol::crypto::signed::Domain;
 use protocol::id::{Hash, OuterStep};
 use protocol::ledger::chain::Head;
-use protocol::ledger::record::Record;
+use protocol::ledger::record::{Ingredient, Record};
 use protocol::wire::certificate::Credential;
 use protocol::wire::charter::Charter;
 use protocol::wire::manifest::Manifest;
@@ -104,7 +104,24 @@ fn every_wire_type_has_its_golden_bytes() {
         reads_back(&format!("request_{name}"), &Request::new(run_id(), want));
     }
     reads_back("news", &News { messages: vec![vec![1, 2, 3], vec![]] });
-    let record = Record::Published { step: OuterStep(3), manifest: Hash([4; 32]) };
-    let entry = golden("ledger_entry", &Head::default().append(record.clone(), &keys(4)));
-    assert_eq!(Head::default().check(&entry, &keys(4).peer()), Ok(record));
+    let records =
+        [("entry", Record::Published { step: OuterStep(3), manifest: Hash([4; 32]) }), ("judged", judged())];
+    for (name, record) in records {
+        let entry = golden(&format!("ledger_{name}"), &Head::default().append(record.clone(), &keys(4)));
+        assert_eq!(Head::default().check(&entry, &keys(4).peer()), Ok(record));
+    }
+}
+
+/// A fusion of two models that was let in.
+fn judged() -> Record {
+    let member = |number: u8, weight| Ingredient { model: Hash([number; 32]), weight };
+    Record::Judged {
+        candidate: Hash([5; 32]),
+        is_adopted: true,
+        metric: "f1".to_owned(),
+        score_candidate: 0.875,
+        score_incumbent: 0.75,
+        margin: 0.125,
+        members: vec![member(6, 0.25), member(7, 0.75)],
+    }
 }
