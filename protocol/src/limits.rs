@@ -22,6 +22,10 @@ pub const ADDRESSES_MAX: usize = 16;
 pub const ADDRESS_BYTES_MAX: usize = 256;
 /// Keys in a revocation list: it travels by gossip, signed by up to all founders.
 pub const REVOKED_MAX: usize = 256;
+/// Keys a member may have had before its present one: a change a year outlives any run.
+pub const ROTATIONS_MAX: usize = 8;
+/// Seconds an old key may still be heard after a change: a month, for members that are away.
+pub const ROTATION_GRACE_MAX: u64 = 30 * 86_400;
 /// Bytes of a gossip message: announcements are a few hundred; proofs carry two of them.
 pub const GOSSIP_BYTES_MAX: usize = 16 << 10;
 /// Bytes of a request on the bulk plane: a hash and a list of shard indices.

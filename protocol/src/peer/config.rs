@@ -1,8 +1,8 @@
 //! What a peer is told once, at its start.
 
 use crate::time::{Span, Time, UnixSeconds};
-use crate::wire::certificate::Credential;
 use crate::wire::charter::SignedCharter;
+use crate::wire::credential::Credential;
 
 /// Configuration of a peer.
 #[derive(Clone, Debug)]

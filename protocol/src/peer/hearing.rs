@@ -148,6 +148,7 @@ impl Peer {
             Standing::Unknown | Standing::Refused(Offence::Expired) => match body {
                 Body::Hello(Hello { credential: Some(credential), .. }) => {
                     self.book.take_credential(signer, credential, today)
+                        && self.book.standing(signer, today) == Standing::Member
                 }
                 _ => false,
             },

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::id::PeerId;
-use crate::limits::ROSTER_MAX;
+use crate::limits::{ROSTER_MAX, ROTATIONS_MAX};
 use crate::time::UnixSeconds;
-use crate::wire::certificate::{Certificate, Credential, Revocation};
+use crate::wire::certificate::{Certificate, Revocation};
 use crate::wire::charter::{Charter, SignedCharter};
+use crate::wire::credential::Credential;
 use crate::wire::offence::Offence;
 use crate::wire::open::Standing;
 use crate::wire::sealed::CoSigned;
@@ -16,6 +17,8 @@ use crate::wire::sealed::CoSigned;
 pub struct AdmissionBook {
     charter: SignedCharter,
     certificates: BTreeMap<PeerId, (Certificate, Credential)>,
+    /// Keys whose owner took another: which, and until when the old one is heard.
+    rested: BTreeMap<PeerId, (PeerId, UnixSeconds)>,
     revocation: Option<(Revocation, CoSigned)>,
     banned: BTreeSet<PeerId>,
 }
@@ -23,7 +26,13 @@ pub struct AdmissionBook {
 impl AdmissionBook {
     /// A book that knows the charter only.
     pub fn new(charter: SignedCharter) -> Self {
-        Self { charter, certificates: BTreeMap::new(), revocation: None, banned: BTreeSet::new() }
+        Self {
+            charter,
+            certificates: BTreeMap::new(),
+            rested: BTreeMap::new(),
+            revocation: None,
+            banned: BTreeSet::new(),
+        }
     }
 
     /// The charter in force.
@@ -38,11 +47,15 @@ impl AdmissionBook {
 
     /// Whether the peer may take part today, quota aside.
     pub fn standing(&self, peer: &PeerId, today: UnixSeconds) -> Standing {
-        if self.banned.contains(peer) {
+        // Who cheated under one key, or was revoked, does not come back under the next.
+        if self.keys_of(peer).any(|key| self.banned.contains(&key)) {
             return Standing::Refused(Offence::Equivocated);
         }
         if self.is_revoked(peer) {
             return Standing::Refused(Offence::Revoked);
+        }
+        if self.rested.get(peer).is_some_and(|(_, until)| *until <= today) {
+            return Standing::Refused(Offence::Expired);
         }
         if self.charter.listed(peer).is_some() {
             return Standing::Member;
@@ -63,8 +76,29 @@ impl AdmissionBook {
         if certificate.peer != *peer || !certificate.holds(today) || self.certificates.len() >= ROSTER_MAX {
             return false;
         }
+        if let Credential::Rotated(rotated) = credential {
+            let earlier = rotated.earlier();
+            // Of two keys that one key names, the one that was heard of first stays.
+            if earlier.iter().any(|(old, new, _)| self.rested.get(old).is_some_and(|(known, _)| known != new))
+            {
+                return false;
+            }
+            self.rested.extend(earlier.into_iter().map(|(old, new, until)| (old, (new, until))));
+        }
         self.certificates.insert(*peer, (certificate, credential.clone()));
         true
+    }
+
+    /// The keys its owner had, has and took since: the key itself, those before it, those after it.
+    fn keys_of(&self, peer: &PeerId) -> impl Iterator<Item = PeerId> {
+        let earlier = match self.certificates.get(peer) {
+            Some((_, Credential::Rotated(rotated))) => rotated.earlier(),
+            _ => Vec::new(),
+        };
+        let after = |key: &PeerId| self.rested.get(key).map(|(next, _)| *next);
+        std::iter::successors(Some(*peer), after)
+            .take(ROTATIONS_MAX + 1)
+            .chain(earlier.into_iter().map(|(old, ..)| old))
     }
 
     /// Takes in a revocation list; true when it is newer than the one in force and holds.
@@ -99,9 +133,10 @@ impl AdmissionBook {
         self.revocation.as_ref().map_or(0, |(list, _)| list.version)
     }
 
-    /// Whether the key was revoked.
+    /// Whether the key was revoked, or one its owner had before or took since.
     pub fn is_revoked(&self, peer: &PeerId) -> bool {
-        self.revocation.as_ref().is_some_and(|(list, _)| list.revoked.binary_search(peer).is_ok())
+        let Some((list, _)) = &self.revocation else { return false };
+        self.keys_of(peer).any(|key| list.revoked.binary_search(&key).is_ok())
     }
 
     /// Shuts a key out; answers whether that is new.

@@ -4,8 +4,8 @@ use bincode::{Decode, Encode};
 
 use crate::id::{Hash, OuterStep};
 use crate::limits::{ADDRESS_BYTES_MAX, ADDRESSES_MAX};
-use crate::wire::certificate::Credential;
 use crate::wire::choice::Stage;
+use crate::wire::credential::Credential;
 use crate::wire::sealed::Sealed;
 use crate::wire::text::{check_name, check_text};
 

@@ -4,11 +4,11 @@ use bincode::{Decode, Encode};
 use thiserror::Error;
 
 use crate::codec::{CodecError, decode_control, decode_manifest};
-use crate::crypto::hash::{blake3_of, content_hash};
+use crate::crypto::hash::blake3_of;
 use crate::crypto::keys::is_usable;
 use crate::crypto::signed::Domain;
 use crate::id::{Hash, PeerId, RunId};
-use crate::limits::REVOKED_MAX;
+use crate::limits::{REVOKED_MAX, ROTATION_GRACE_MAX};
 use crate::time::UnixSeconds;
 use crate::wire::charter::Charter;
 use crate::wire::sealed::{CoSigned, Sealed};
@@ -55,20 +55,6 @@ pub struct Binding {
     pub peer: PeerId,
     /// When.
     pub from: UnixSeconds,
-}
-
-/// What makes a key a member of an invited run.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub enum Credential {
-    /// The founders named the key.
-    Certificate(CoSigned),
-    /// The founders invited an organization, and the issuer names the key.
-    Invited {
-        /// The [`Invitation`].
-        invitation: CoSigned,
-        /// The [`Binding`].
-        binding: Sealed,
-    },
 }
 
 /// Keys that are members no more; a higher version replaces a lower one. Signed by the threshold of founders.
@@ -187,58 +173,6 @@ impl Invitation {
     }
 }
 
-impl Credential {
-    /// The certificate it stands for, checked against the charter; whether it holds today is [`Certificate::holds`].
-    pub fn open(&self, charter: &Charter) -> Result<Certificate, CredentialError> {
-        match self {
-            Self::Certificate(sealed) => Certificate::open(sealed, charter),
-            Self::Invited { invitation, binding } => {
-                let certificate = self.claim()?;
-                let opened = Invitation::open(invitation, charter)?;
-                if binding.signer != opened.issuer || binding.verify(Domain::Binding).is_err() {
-                    return Err(CredentialError::Signatures { expected: 1, found: 0 });
-                }
-                if !is_usable(&certificate.peer) {
-                    return Err(CredentialError::Meaningless("its key is no ed25519 public key"));
-                }
-                Ok(certificate)
-            }
-        }
-    }
-
-    /// What it says, before any signature was checked.
-    pub fn claim(&self) -> Result<Certificate, CredentialError> {
-        match self {
-            Self::Certificate(sealed) => Ok(decode_control(&sealed.body)?),
-            Self::Invited { invitation, binding } => {
-                let invited: Invitation = decode_control(&invitation.body)?;
-                let bound: Binding = decode_control(&binding.body)?;
-                if bound.invitation != content_hash(&invitation.body) {
-                    return Err(CredentialError::Meaningless("its binding is of another invitation"));
-                }
-                if bound.from >= invited.redeem_until {
-                    return Err(CredentialError::Meaningless("it was redeemed too late"));
-                }
-                Ok(Certificate {
-                    run: invited.run,
-                    peer: bound.peer,
-                    organization: invited.organization,
-                    not_before: bound.from,
-                    not_after: invited.not_after,
-                })
-            }
-        }
-    }
-
-    /// Signatures that have to be checked before it is believed.
-    pub fn checks(&self, founders: &[PeerId]) -> u32 {
-        match self {
-            Self::Certificate(sealed) => sealed.checks(founders),
-            Self::Invited { invitation, .. } => invitation.checks(founders) + 1,
-        }
-    }
-}
-
 impl Revocation {
     /// Checks a revocation list against the charter.
     pub fn open(sealed: &CoSigned, charter: &Charter) -> Result<Self, CredentialError> {
@@ -265,6 +199,9 @@ impl Rotation {
         }
         if rotation.old_until < rotation.from {
             return Err(CredentialError::Meaningless("the old key rests before the new one speaks"));
+        }
+        if rotation.old_until.0 - rotation.from.0 > ROTATION_GRACE_MAX {
+            return Err(CredentialError::Meaningless("the old key is heard for more than 30 days"));
         }
         sealed.verify(Domain::Rotation).map_err(|_| CredentialError::Signatures { expected: 1, found: 0 })?;
         Ok(rotation)

@@ -6,6 +6,7 @@ pub mod charter;
 pub mod choice;
 pub mod codistillation;
 mod conditions;
+pub mod credential;
 mod field;
 pub mod manifest;
 pub mod message;

@@ -13,9 +13,9 @@ use crate::crypto::signed::Domain;
 use crate::id::{OuterStep, PeerId};
 use crate::limits::{GOSSIP_BYTES_MAX, STEPS_AHEAD_MAX};
 use crate::time::UnixSeconds;
-use crate::wire::certificate::Credential;
-use crate::wire::charter::{Admission, SignedCharter};
+use crate::wire::charter::{Admission, Charter, SignedCharter};
 use crate::wire::choice::Stage;
+use crate::wire::credential::Credential;
 use crate::wire::manifest::VERSION;
 use crate::wire::message::{Body, Message};
 use crate::wire::offence::Offence;
@@ -92,11 +92,13 @@ pub fn open(
         (Standing::Member, _) => None,
         // It may bring a newer certificate.
         (Standing::Refused(Offence::Expired), Admission::Invite) => {
-            Some(introduction(&sealed, now).map_err(|_| Offence::Expired)?)
+            Some(introduction(&sealed, charter.charter(), now).map_err(|_| Offence::Expired)?)
         }
         (Standing::Refused(offence), _) => return Err(offence),
-        (Standing::Unknown, Admission::Invite) => Some(introduction(&sealed, now)?),
-        (Standing::Unknown, Admission::Closed(_)) => return Err(Offence::NotMember),
+        // Under a charter that lists its members, the new key of one of them.
+        (Standing::Unknown, Admission::Invite | Admission::Closed(_)) => {
+            Some(introduction(&sealed, charter.charter(), now)?)
+        }
     };
     let founders = &charter.charter().founders;
     let introducing = introduction.as_ref().map_or(0, |credential| credential.checks(founders));
@@ -117,11 +119,15 @@ pub fn open(
 
 /// A key nobody knows may say one thing: a hello that carries its credential. What needs no signature is looked at
 /// here: the credential names this key and holds today.
-fn introduction(sealed: &Sealed, now: UnixSeconds) -> Result<Credential, Offence> {
+fn introduction(sealed: &Sealed, charter: &Charter, now: UnixSeconds) -> Result<Credential, Offence> {
     let message: Message = decode_control(&sealed.body).map_err(|_| Offence::Malformed)?;
     let Body::Hello(hello) = message.body else { return Err(Offence::NotMember) };
     let credential = hello.credential.ok_or(Offence::NotMember)?;
-    let claimed = credential.claim().map_err(|_| Offence::NotMember)?;
+    let is_listing = matches!(charter.admission, Admission::Closed(_));
+    if is_listing && !matches!(credential, Credential::Rotated(_)) {
+        return Err(Offence::NotMember);
+    }
+    let claimed = credential.claim(charter).map_err(|_| Offence::NotMember)?;
     if claimed.peer != sealed.signer {
         return Err(Offence::NotMember);
     }

@@ -5,17 +5,16 @@ use protocol::crypto::keys::Keypair;
 use protocol::crypto::signed::{Domain, Signature};
 use protocol::id::{Hash, PeerId, RunId};
 use protocol::limits::{
-    FOUNDERS_MAX, GOSSIP_BYTES_MAX, LABELS_MAX, NAME_BYTES_MAX, PULLS_MAX, REVOKED_MAX, TEXT_BYTES_MAX,
-    VARIANTS_MAX,
+    FOUNDERS_MAX, GOSSIP_BYTES_MAX, LABELS_MAX, NAME_BYTES_MAX, PULLS_MAX, REVOKED_MAX, ROTATIONS_MAX,
+    TEXT_BYTES_MAX, VARIANTS_MAX,
 };
 use protocol::roster::admission::AdmissionBook;
 use protocol::time::UnixSeconds;
-use protocol::wire::certificate::{
-    Binding, Certificate, Credential, CredentialError, Invitation, Revocation, Rotation,
-};
+use protocol::wire::certificate::{Binding, Certificate, CredentialError, Invitation, Revocation, Rotation};
 use protocol::wire::charter::{Admission, Charter, CharterError, Member, SignedCharter};
 use protocol::wire::choice::Codec;
 use protocol::wire::codistillation::{CodistillationTerms, Variant};
+use protocol::wire::credential::{Admitted, Credential, Rotated};
 use protocol::wire::message::{Body, Message};
 use protocol::wire::sealed::{CoSigned, Sealed};
 
@@ -326,12 +325,68 @@ fn rotations_are_spoken_by_the_old_key_for_a_new_one() {
     assert!(matches!(opens(&|r| r.new = r.old, 4), Err(CredentialError::Meaningless(_))));
     assert!(matches!(opens(&|r| r.new = PeerId([0; 32]), 4), Err(CredentialError::Meaningless(_))));
     assert!(matches!(opens(&|r| r.old_until = UnixSeconds(0), 4), Err(CredentialError::Meaningless(_))));
+    assert!(matches!(
+        opens(&|r| r.old_until = UnixSeconds(u64::MAX), 4),
+        Err(CredentialError::Meaningless(_))
+    ));
     assert!(matches!(opens(&|r| r.run = RunId(Hash([1; 32])), 4), Err(CredentialError::OtherRun { .. })));
     let mut sealed = Sealed::new(&keys(4), Domain::Rotation, &rotation());
     sealed.signature.0[0] ^= 1;
     assert!(matches!(Rotation::open(&sealed, &charter), Err(CredentialError::Signatures { .. })));
     let other_use = Sealed::new(&keys(4), Domain::Message, &rotation());
     assert!(matches!(Rotation::open(&other_use, &charter), Err(CredentialError::Signatures { .. })));
+}
+
+/// Row 71 and its neighbours: keys that follow each other, each by the word of the one before.
+#[test]
+fn a_chain_of_keys_is_believed_when_every_key_names_the_next_and_the_first_was_admitted() {
+    let (listing, inviting) = (charter(closed()), charter(Admission::Invite));
+    let change = |run: RunId, old: u8, new: u8, signer: u8| {
+        let rotation = Rotation { run, old: keys(old).peer(), new: keys(new).peer(), ..rotation() };
+        Sealed::new(&keys(signer), Domain::Rotation, &rotation)
+    };
+    let opens = |charter: &Charter, admitted: Admitted, changes: &[(u8, u8, u8)]| {
+        let run = charter.run_id();
+        let rotations = changes.iter().map(|&(old, new, signer)| change(run, old, new, signer)).collect();
+        Credential::Rotated(Box::new(Rotated { admitted, rotations })).open(charter)
+    };
+    let listed = || Admitted::Listed(keys(4).peer());
+    let one = opens(&listing, listed(), &[(4, 20, 4)]).unwrap();
+    assert_eq!(one.peer, keys(20).peer());
+    assert_eq!((one.not_before, one.not_after), (crate::fixture::TODAY, listing.expires));
+    let three = opens(&listing, listed(), &[(4, 20, 4), (20, 21, 20), (21, 22, 21)]).unwrap();
+    assert_eq!((three.peer, three.organization), (keys(22).peer(), one.organization));
+
+    let certified = |charter: &Charter| {
+        let sealed = CoSigned::unsigned(&certificate(charter.run_id()));
+        Admitted::Certificate(cosigned(sealed, Domain::Certificate, &[1, 2]))
+    };
+    let invited = opens(&inviting, certified(&inviting), &[(6, 20, 6)]).unwrap();
+    assert_eq!((invited.peer, invited.organization.as_str()), (keys(20).peer(), "organization 6"));
+    assert_eq!(invited.not_after, certificate(inviting.run_id()).not_after, "no longer than it was admitted");
+
+    let mut long: Vec<(u8, u8, u8)> = vec![(4, 20, 4)];
+    long.extend((20..20 + ROTATIONS_MAX as u8).map(|key| (key, key + 1, key)));
+    let rows: Vec<(&str, Result<Certificate, CredentialError>)> = vec![
+        ("no change at all", opens(&listing, listed(), &[])),
+        ("71 one change too many", opens(&listing, listed(), &long)),
+        ("71 in a circle", opens(&listing, listed(), &[(4, 20, 4), (20, 4, 20)])),
+        ("60 by another key", opens(&listing, listed(), &[(4, 20, 5)])),
+        ("60 by the new key", opens(&listing, listed(), &[(4, 20, 20)])),
+        ("a gap", opens(&listing, listed(), &[(4, 20, 4), (21, 22, 21)])),
+        ("another member's change", opens(&listing, listed(), &[(5, 20, 5)])),
+        (
+            "a first key that is not listed",
+            opens(&listing, Admitted::Listed(keys(30).peer()), &[(30, 20, 30)]),
+        ),
+        ("a certificate where the charter lists", opens(&listing, certified(&listing), &[(6, 20, 6)])),
+        ("a listing where the charter invites", opens(&inviting, listed(), &[(4, 20, 4)])),
+    ];
+    for (row, result) in rows {
+        assert!(result.is_err(), "{row}: {result:?}");
+    }
+    long.pop();
+    assert!(opens(&listing, listed(), &long).is_ok(), "as many as there may be");
 }
 
 /// Row 76 and its neighbours: an invitation makes exactly the key that its issuer names a member.

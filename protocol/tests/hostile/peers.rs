@@ -13,7 +13,7 @@ use protocol::limits::{
 };
 use protocol::peer::config::PeerConfig;
 use protocol::peer::event::Event;
-use protocol::peer::input::{Answer, Failure, Input, Trained, Update};
+use protocol::peer::input::{Answer, Command, Failure, Input, Trained, Update};
 use protocol::peer::machine::Peer;
 use protocol::peer::output::{MixOrder, Outbox, Output, Question};
 use protocol::peer::snapshot::Snapshot;
@@ -22,14 +22,15 @@ use protocol::rng::Seed;
 use protocol::roster::table::Table;
 use protocol::time::{Span, Time, UnixSeconds};
 use protocol::wire::announce::Announce;
-use protocol::wire::certificate::{Certificate, Credential, Revocation};
+use protocol::wire::certificate::{Certificate, Revocation, Rotation};
 use protocol::wire::charter::{Admission, Charter, Member, SignedCharter};
 use protocol::wire::choice::Stage;
+use protocol::wire::credential::{Credential, Rotated};
 use protocol::wire::manifest::{Expected, Manifest};
 use protocol::wire::message::{Body, Message};
 use protocol::wire::offence::Offence;
 use protocol::wire::request::{Request, Want};
-use protocol::wire::sealed::CoSigned;
+use protocol::wire::sealed::{CoSigned, Sealed};
 
 use crate::fixture::{
     PARAMETERS, SHARDS, TODAY, certificate, charter, cosigned, hello, invitation, keys, manifest, signed,
@@ -485,6 +486,79 @@ fn a_revoked_member_is_hung_up_on_and_what_it_sent_is_not_mixed() {
     let bytes = bench.says(5, Body::Farewell(OuterStep(1)));
     let refusal = bench.peer.open(&bytes, keys(6).peer(), bench.now).expect_err("29 revoked");
     assert_eq!((refusal.offence, refusal.culprit), (Offence::Revoked, None));
+}
+
+/// Member 5 says hello under another key, for which its own speaks.
+fn rotated(bench: &mut Bench, new: u8, grace: u64) -> Vec<u8> {
+    let rotation = Rotation {
+        run: bench.charter.run(),
+        old: keys(5).peer(),
+        new: keys(new).peer(),
+        from: TODAY,
+        old_until: UnixSeconds(TODAY.0 + grace),
+    };
+    let sealed = Sealed::new(&keys(5), Domain::Rotation, &rotation);
+    let credential = Some(Credential::Rotated(Box::new(Rotated::next(None, keys(5).peer(), sealed))));
+    bench.says(new, Body::Hello(protocol::wire::announce::Hello { credential, ..hello() }))
+}
+
+#[test]
+fn a_member_goes_on_under_a_new_key_and_the_old_one_is_heard_until_its_grace_ends() {
+    let mut bench = Bench::at(0);
+    let early = bench.says(20, Body::Farewell(OuterStep(1)));
+    let refusal = bench.peer.open(&early, keys(6).peer(), bench.now).expect_err("nobody knows this key");
+    assert_eq!(refusal.offence, Offence::NotMember);
+    let greeting = rotated(&mut bench, 20, 100);
+    bench.hears(&greeting, 6);
+    bench.feed(Input::LinkUp(keys(20).peer()));
+    assert!(!bench.hung_up(20));
+    bench.announces(20, 1);
+    let row = bench.peer.peers(bench.now).into_iter().find(|p| p.peer_id == keys(20).peer());
+    assert_eq!(
+        row.map(|p| (p.organization, p.outer_step)),
+        Some(("organization 5".to_owned(), OuterStep(1)))
+    );
+    // Somebody who has the old key as well comes too late with a third.
+    let second = rotated(&mut bench, 21, 100);
+    let message = bench.peer.open(&second, keys(6).peer(), bench.now).expect("it is signed well");
+    bench.feed(Input::Heard { gossip: GossipId(0), message });
+    let third = bench.says(21, Body::Farewell(OuterStep(1)));
+    assert!(bench.peer.open(&third, keys(6).peer(), bench.now).is_err(), "the first word holds");
+    // Both are heard for the time of grace, then the new one alone.
+    bench.announces(5, 1);
+    bench.now = bench.now + Span::seconds(100);
+    let old = bench.says(5, Body::Farewell(OuterStep(1)));
+    let refusal = bench.peer.open(&old, keys(6).peer(), bench.now).expect_err("60 its time is over");
+    assert_eq!(refusal.offence, Offence::Expired);
+    bench.announces(20, 2);
+}
+
+#[test]
+fn who_is_revoked_or_banned_does_not_come_back_under_a_new_key() {
+    for is_revoked in [true, false] {
+        for rotates_first in [true, false] {
+            let mut bench = Bench::at(0);
+            let greeting = rotated(&mut bench, 20, 1_000);
+            if rotates_first {
+                bench.hears(&greeting, 6);
+                bench.feed(Input::LinkUp(keys(20).peer()));
+            }
+            if is_revoked {
+                let list = Revocation { run: bench.charter.run(), version: 1, revoked: vec![keys(5).peer()] };
+                let list = cosigned(CoSigned::unsigned(&list), Domain::Revocation, &[1, 2]);
+                bench.feed(Input::Revoked(Box::new(list)));
+                assert_eq!(bench.hung_up(20), rotates_first);
+            } else {
+                bench.feed(Input::Command(Command::Ban(keys(5).peer())));
+            }
+            if !rotates_first && let Ok(message) = bench.peer.open(&greeting, keys(6).peer(), bench.now) {
+                bench.feed(Input::Heard { gossip: GossipId(0), message });
+            }
+            let word = bench.says(20, Body::Farewell(OuterStep(1)));
+            let heard = bench.peer.open(&word, keys(6).peer(), bench.now);
+            assert!(heard.is_err(), "revoked: {is_revoked}, rotated first: {rotates_first}");
+        }
+    }
 }
 
 /// A message in member 6's name that 6 did not sign.
