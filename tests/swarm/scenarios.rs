@@ -45,6 +45,7 @@ scenarios! {
     wrong_clocks_are_survived: "clock", Assumed;
     clogged_links_are_survived: "clogged", Assumed;
     members_come_and_go: "members", Assumed;
+    a_revocation_reaches_those_who_were_cut_off: "revoked", Verified;
     a_fifth_of_liars_is_borne: "byzantine", Assumed;
     two_stories_are_proven: "equivocation", Verified;
     floods_are_borne: "flood", Assumed;

@@ -30,6 +30,7 @@ built_in!(
     "members",
     "mixed",
     "partition",
+    "revoked",
     "slow",
     "sybil",
     "ten_thousand",

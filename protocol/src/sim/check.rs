@@ -265,6 +265,17 @@ impl World {
         }
     }
 
+    /// In the end every honest node holds the newest list of revoked keys, wherever it was when that was signed.
+    pub(super) fn check_revocations(&mut self) {
+        let newest = self.revocations;
+        let behind = self.nodes.iter().position(|n| n.counts() && n.peer.revocation_version() != newest);
+        if let Some(i) = behind {
+            let found = self.nodes[i].peer.revocation_version();
+            let what = format!("holds list {found} of revoked keys, expected {newest}");
+            self.violated("revocation", Some(i as u32), what);
+        }
+    }
+
     /// I9 at the end of time.
     pub(super) fn out_of_time(&mut self) {
         let slowest = self.nodes[..self.honest as usize]

@@ -16,6 +16,7 @@ impl World {
     /// Puts the outcome together and checks what must hold at the end.
     pub(super) fn conclude(mut self, trace: Hash) -> Outcome {
         self.measure();
+        self.check_revocations();
         let consensus = self.consensus();
         let scores = self.scores();
         let score_mean = mean(scores.iter().map(|s| s.0));

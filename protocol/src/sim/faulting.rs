@@ -155,6 +155,8 @@ impl World {
     fn revoke(&mut self, peers: &[u32]) {
         // The founder cannot be spared, and revokes nobody when only it is drawn.
         let peers: Vec<u32> = peers.iter().copied().filter(|peer| *peer != 0).collect();
+        // Any member may pass a list on. Said with a key that is heard for the last time, so that no sequence is used up.
+        let Some(&speaker) = peers.iter().find(|peer| self.nodes[**peer as usize].is_up) else { return };
         for &peer in &peers {
             self.nodes[peer as usize].is_gone = true;
             self.revoked.insert(peer);
@@ -167,8 +169,6 @@ impl World {
         let list = Revocation { run: self.charter.run(), version: self.revocations, revoked };
         let mut sealed = CoSigned::unsigned(&list);
         sealed.sign(&self.keys[0], Domain::Revocation);
-        // Any member may pass a list on. Said with a key that is heard for the last time, so that no sequence is used up.
-        let Some(&speaker) = peers.iter().find(|peer| self.nodes[**peer as usize].is_up) else { return };
         let sequence = u64::from(u32::MAX) << 32;
         let message = Message::new(self.charter.run(), sequence, Body::Revocation(sealed));
         let bytes = message.seal(&self.keys[speaker as usize]).into();
