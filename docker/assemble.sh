@@ -6,7 +6,7 @@ set -eu
 program=$1
 root=$2
 mkdir -p "$root/node" "$root/swarm/charter"
-for name in ada bela chidi dana emre; do mkdir -p "$root/swarm/nodes/$name"; done
+for name in ada bela chidi dana emre node6; do mkdir -p "$root/swarm/nodes/$name"; done
 cp "$program" "$root/starling"
 # ldd fails on a static program; then there is nothing to copy.
 for library in $(ldd "$program" 2>/dev/null | grep -o '/[^ ]*' | sort -u || true); do

@@ -7,7 +7,8 @@ use model::device::DeviceChoice;
 use model::eval::report::Report;
 use model::seed::Seed;
 use model::session::Session;
-use protocol::wire::choice::Codec;
+use protocol::sim::attack::Attack;
+use protocol::wire::choice::{Codec, Rule};
 use protocol::wire::codistillation::PRIMARY;
 
 use crate::cli::output::{CliError, ExitCode, Output};
@@ -21,6 +22,7 @@ use crate::testnet::outcome::{NodeOutcome, Outcome, Series, Traded, staleness_p9
 use crate::testnet::plan::{Plan, PlanError, PlannedNode, Wish, prepare};
 use crate::testnet::watch::{WatchError, until_all_end, wait_for_address};
 use crate::testnet::{page, table};
+use crate::trainer::liar::lie_named;
 use crate::trainer::translate::Place;
 use crate::trainer::variant::{Architecture, architectures};
 
@@ -54,6 +56,12 @@ pub struct Args {
     /// Where everything goes; runs/testnet-SEED unless given
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
+    /// Liars to withstand: the charter mixes by the trimmed mean that so many cannot move
+    #[arg(long, value_name = "B")]
+    byzantine: Option<u32>,
+    /// Have the last of the nodes lie: sign-flip, scale, noise, zero or stale
+    #[arg(long, value_name = "NAME", value_parser = lie_named, requires = "byzantine")]
+    attack: Option<Attack>,
     /// Where nodes and comparisons compute: auto, cpu, cuda[:N] or metal
     #[arg(long, default_value = "auto")]
     device: String,
@@ -76,6 +84,14 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
     }
     if let Some(steps) = args.outer_steps {
         recipe.schedule.outer_steps = steps;
+    }
+    if let Some(liars) = args.byzantine.filter(|liars| *liars > 0) {
+        recipe.mixing.byzantine = liars;
+        recipe.mixing.rule = Rule::Trimmed;
+    }
+    if args.attack.is_some() && args.byzantine.is_none_or(|liars| liars >= args.nodes) {
+        let why = "every node would lie";
+        return Err(CliError::new(ExitCode::Usage, "no node is honest", why, "have fewer liars than nodes"));
     }
     let dir = args.dir.clone().unwrap_or_else(|| PathBuf::from(format!("runs/testnet-{}", args.seed)));
     // A device that is not there is told before anything is made.
@@ -106,7 +122,8 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
         let names: Vec<&str> = plan.nodes.iter().map(|n| n.name.as_str()).collect();
         return prepared(&dir, &names, output);
     }
-    together(&plan, &device)?;
+    let liars = args.attack.map(|attack| (attack, args.byzantine.unwrap_or(0) as usize));
+    together(&plan, &device, liars)?;
     let mut jobs = Vec::new();
     if !args.no_compare {
         jobs.extend(comparison_jobs(&plan, &device));
@@ -157,12 +174,13 @@ pub(super) fn fresh(dir: &Path) -> Result<PathBuf, CliError> {
     Ok(dir.to_owned())
 }
 
-/// Starts every node, shows how far they are, waits until all are through.
-fn together(plan: &Plan, device: &str) -> Result<(), CliError> {
+/// Starts every node, shows how far they are, waits until all are through. Of `liars`, how and how many: the last ones.
+fn together(plan: &Plan, device: &str, liars: Option<(Attack, usize)>) -> Result<(), CliError> {
+    let honest = plan.nodes.len() - liars.map_or(0, |(_, count)| count).min(plan.nodes.len());
     let threads = threads_each(cores(), plan.nodes.len());
     let mut running: Vec<(Process, PathBuf)> = Vec::new();
     let mut bootstrap: Option<String> = None;
-    for node in &plan.nodes {
+    for (i, node) in plan.nodes.iter().enumerate() {
         let mut args = vec![
             "run".to_owned(),
             "--dir".to_owned(),
@@ -173,6 +191,10 @@ fn together(plan: &Plan, device: &str) -> Result<(), CliError> {
             "--device".to_owned(),
             device.to_owned(),
         ];
+        if let Some((attack, _)) = liars.filter(|_| i >= honest) {
+            eprintln!("liar     {} ({})", node.name, attack.name());
+            args.extend(["--attack".to_owned(), attack.name().to_owned()]);
+        }
         if let Some(address) = &bootstrap {
             args.extend(["--bootstrap".to_owned(), address.clone()]);
         }

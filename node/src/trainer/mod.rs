@@ -8,6 +8,7 @@ pub mod examples;
 pub mod fused;
 pub mod job;
 pub mod learner;
+pub mod liar;
 pub mod material;
 pub mod members;
 pub mod model_card;

@@ -22,6 +22,12 @@ pub(super) struct Honest<'a> {
     pub(super) working: &'a [&'a [f32]],
 }
 
+/// The parameters that one node says it has in place of `own`, when it sees nobody else's, at the attack's own strength;
+/// `None` where the attack is not about them. All have one length.
+pub fn forged_alone(attack: Attack, own: &[f32], genesis: &[f32], rng: &mut Rng) -> Option<Vec<f32>> {
+    forged(attack, attack.strength() as f32, own, &Honest { genesis, working: &[own] }, rng)
+}
+
 /// The parameters said in place of `own`; `None` where the attack is not about them.
 pub(super) fn forged(
     attack: Attack,

@@ -18,7 +18,7 @@ mod disk;
 pub mod fault;
 mod faulting;
 pub mod findings;
-mod forgery;
+pub mod forgery;
 pub mod learner;
 mod lying;
 mod measure;
