@@ -12,15 +12,16 @@ use libp2p::identity::Keypair;
 use libp2p::kad::{self, store::MemoryStore, store::MemoryStoreConfig};
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
-use libp2p::{PeerId, StreamProtocol, identify, mdns, ping};
+use libp2p::{PeerId, StreamProtocol, identify, mdns, ping, relay};
 use protocol::id::RunId;
 
 use crate::net::config::NetConfig;
 use crate::net::error::NetError;
 use crate::net::limits::{
     CONNECTIONS_PER_PEER_MAX, GOSSIP_QUEUE_MAX, GOSSIP_TRANSMIT_BYTES_MAX, LINKS_SPARE, PENDING_MAX,
-    PING_EVERY, WALK_EVERY,
+    PING_EVERY, PING_WITHIN, WALK_EVERY,
 };
+use crate::net::nat::Traversal;
 
 /// Gossip that takes part in one topic and hears of no other.
 pub(super) type Gossip = gossipsub::Behaviour<
@@ -39,6 +40,7 @@ pub(super) struct Behaviour {
     pub(super) ping: ping::Behaviour,
     pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
     pub(super) stream: libp2p_stream::Behaviour,
+    pub(super) traversal: Traversal,
 }
 
 /// The name of the table of peers of a run; only peers of one run speak it with one another.
@@ -52,7 +54,11 @@ pub(super) fn topic(run: &RunId) -> IdentTopic {
 }
 
 impl Behaviour {
-    pub(super) fn new(config: &NetConfig, key: &Keypair) -> Result<Self, NetError> {
+    pub(super) fn new(
+        config: &NetConfig,
+        key: &Keypair,
+        places: relay::client::Behaviour,
+    ) -> Result<Self, NetError> {
         let peer = key.public().to_peer_id();
         Ok(Self {
             limits: connection_limits::Behaviour::new(limits(config.links_max)),
@@ -66,9 +72,12 @@ impl Behaviour {
                     // The address book knows addresses, and screens them; this cache would not.
                     .with_cache_size(0),
             ),
-            ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_EVERY)),
+            ping: ping::Behaviour::new(
+                ping::Config::new().with_interval(PING_EVERY).with_timeout(PING_WITHIN),
+            ),
             mdns: mdns(config.mdns, peer)?.into(),
             stream: libp2p_stream::Behaviour::new(),
+            traversal: Traversal::new(peer, config.is_behind_router, config.relays, places),
         })
     }
 }

@@ -23,8 +23,15 @@ pub struct NetConfig {
     pub links_max: u32,
     /// What the bulk plane may use.
     pub limits: BulkLimits,
+    /// Most bytes a second in each direction, all connections together; `None` for no bound.
+    pub bytes_per_second: Option<u64>,
     /// Addresses at which others reach this node, when it cannot see them itself.
     pub external: Vec<Multiaddr>,
+    /// Whether a router keeps others from dialling this node: it then asks the router for a port, others whether they
+    /// can dial it, and relays for a place.
+    pub is_behind_router: bool,
+    /// Whether to serve nodes behind routers: tell them whether they can be dialled, and carry their first words.
+    pub relays: bool,
 }
 
 impl NetConfig {
@@ -41,7 +48,10 @@ impl NetConfig {
             mdns: false,
             links_max: Self::LINKS_MAX,
             limits: BulkLimits::default(),
+            bytes_per_second: None,
             external: Vec::new(),
+            is_behind_router: false,
+            relays: false,
         }
     }
 }
@@ -56,7 +66,10 @@ impl std::fmt::Debug for NetConfig {
             .field("mdns", &self.mdns)
             .field("links_max", &self.links_max)
             .field("limits", &self.limits)
+            .field("bytes_per_second", &self.bytes_per_second)
             .field("external", &self.external)
+            .field("is_behind_router", &self.is_behind_router)
+            .field("relays", &self.relays)
             .finish()
     }
 }

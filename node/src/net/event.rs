@@ -26,6 +26,11 @@ pub enum NetEvent {
         /// One address; several events come for several interfaces.
         address: Multiaddr,
     },
+    /// We can no longer be reached here.
+    Unreachable {
+        /// One address that was told of before.
+        address: Multiaddr,
+    },
     /// A peer of our run is linked; its key is proven.
     LinkUp {
         /// Who.

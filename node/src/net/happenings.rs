@@ -10,9 +10,10 @@ use libp2p::{Multiaddr, gossipsub, identify, kad, mdns, ping};
 use crate::net::behaviour::BehaviourEvent;
 use crate::net::command::Verdict;
 use crate::net::event::{DownReason, NetEvent};
-use crate::net::limits::{BOOK_ADDRESSES_MAX, HANGUP_PAUSE, OUTBOX_GOSSIP_MAX, PINGS_MISSED_MAX};
-use crate::net::links::Ended;
-use crate::net::screen::{is_quic, is_sensible, reach_of};
+use crate::net::limits::{BOOK_ADDRESSES_MAX, OUTBOX_GOSSIP_MAX, PINGS_MISSED_MAX};
+use crate::net::links::{Ended, Ends};
+use crate::net::nat;
+use crate::net::screen::{Reach, ip_of, is_quic, is_relayed, is_sensible, reach_of};
 use crate::net::swarm::Task;
 use crate::net::translate::{from_libp2p, split_peer};
 
@@ -33,7 +34,14 @@ impl Task {
     pub(super) fn happened(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
             SwarmEvent::Behaviour(event) => self.behaved(event),
-            SwarmEvent::NewListenAddr { address, .. } => self.tell(NetEvent::Listening { address }),
+            // Own interfaces, and what relays, routers and other members found out; not what this end guesses.
+            SwarmEvent::NewListenAddr { address, .. } | SwarmEvent::ExternalAddrConfirmed { address } => {
+                self.reachable(address);
+            }
+            SwarmEvent::ExpiredListenAddr { address, .. } => {
+                self.unreachable(&address);
+                self.stranded(&address);
+            }
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.connected(peer_id, connection_id, &endpoint);
             }
@@ -50,10 +58,53 @@ impl Task {
             SwarmEvent::ListenerError { error, .. } => {
                 tracing::warn!(%error, "a listener had a fault; it goes on listening");
             }
-            SwarmEvent::ListenerClosed { addresses, reason: Err(error), .. } => {
-                tracing::error!(?addresses, %error, "a listener ended: others cannot dial these addresses any more");
+            SwarmEvent::ExternalAddrExpired { address } => self.unreachable(&address),
+            SwarmEvent::ListenerClosed { listener_id, addresses, reason } => {
+                if let Some(places) = &mut self.places {
+                    places.closed(listener_id, Instant::now());
+                }
+                if let Err(error) = reason
+                    && !addresses.iter().all(is_relayed)
+                {
+                    tracing::error!(?addresses, %error, "a listener ended: others cannot dial these addresses any more");
+                }
+                addresses.iter().for_each(|address| self.unreachable(address));
             }
             _ => {}
+        }
+    }
+
+    /// We can be reached at one more address. A machine that got a new one is in another network: dials that failed
+    /// before say nothing there.
+    fn reachable(&mut self, address: Multiaddr) {
+        if self.relays && !is_relayed(&address) && reach_of(&address) == Reach::Public {
+            // A relay names its own addresses to those it serves.
+            self.swarm.add_external_address(address.clone());
+        }
+        if self.listening.insert(address.clone()) {
+            self.dialler.begin_anew(Instant::now());
+            self.tell(NetEvent::Listening { address });
+        }
+    }
+
+    fn unreachable(&mut self, address: &Multiaddr) {
+        if self.listening.remove(address) {
+            self.tell(NetEvent::Unreachable { address: address.clone() });
+        }
+    }
+
+    /// An address of this machine is gone, and with it what was connected over it: no end will ever hear of that.
+    fn stranded(&mut self, address: &Multiaddr) {
+        let Some(gone) = ip_of(address) else { return };
+        let own = self.listening.iter().filter(|address| !is_relayed(address));
+        let mut left = own.filter_map(ip_of).filter(|ip| !ip.is_loopback());
+        if left.clone().any(|ip| ip == gone) {
+            return;
+        }
+        let is_last = left.next().is_none();
+        for peer in self.links.stranded(gone, is_last) {
+            self.dialler.lost(&peer, None, Instant::now());
+            self.hang_up(&peer, DownReason::Silent);
         }
     }
 
@@ -69,10 +120,15 @@ impl Task {
             self.dialler.book.learn(peer, [address.clone()], now);
         }
         self.dialler.connected(id, peer, now);
-        let surplus = self.links.connected(self.me, peer, id, address, endpoint.is_listener(), now);
-        if let Some(surplus) = surplus {
-            self.swarm.close_connection(surplus);
-        }
+        let local = match endpoint {
+            ConnectedPoint::Listener { local_addr, .. } => {
+                ip_of(local_addr).filter(|ip| !ip.is_unspecified())
+            }
+            ConnectedPoint::Dialer { .. } => None,
+        };
+        let (is_inbound, is_relayed) = (endpoint.is_listener(), endpoint.is_relayed());
+        let ends = Ends { address, local, is_inbound, is_relayed };
+        self.links.connected(peer, id, ends, now);
     }
 
     fn closed(&mut self, name: libp2p::PeerId, id: ConnectionId, cause: Option<ConnectionError>, left: u32) {
@@ -85,10 +141,13 @@ impl Task {
         match ended {
             Some(Ended::Link(leaving)) => {
                 let reason = leaving.unwrap_or_else(|| reason_of(cause));
-                if !matches!(reason, DownReason::Hangup | DownReason::Banned) {
+                if !matches!(reason, DownReason::Hangup | DownReason::Banned | DownReason::Silent) {
                     self.dialler.lost(&peer, None, now);
                 }
                 self.client.forget(&peer);
+                if let Some(places) = &mut self.places {
+                    places.lost(&name);
+                }
                 self.counters.links.set(self.links.count() as u64);
                 self.tell(NetEvent::LinkDown { peer, reason });
             }
@@ -124,6 +183,7 @@ impl Task {
                     self.rumour(&name, [address], now);
                 }
             }
+            BehaviourEvent::Traversal(event) => nat::noted(event),
             _ => {}
         }
     }
@@ -175,7 +235,8 @@ impl Task {
         if let Some(near) = self.links.address(&peer).map(reach_of) {
             let told: Vec<Multiaddr> = info
                 .listen_addrs
-                .into_iter()
+                .iter()
+                .cloned()
                 .map(split_peer)
                 .filter(|(who, _)| who.is_none_or(|who| who == name))
                 .map(|(_, address)| address)
@@ -188,6 +249,13 @@ impl Task {
                 self.swarm.behaviour_mut().kad.add_address(&name, address.clone());
             }
             self.dialler.book.learn(peer, told, now);
+        }
+        // Through a relay only first words go; a hole is being punched, or the connection ends soon.
+        if !self.links.is_direct(&peer) {
+            return;
+        }
+        if let (Some(places), Some(address)) = (&mut self.places, self.links.address(&peer)) {
+            places.learn(name, address, &info);
         }
         if let Some((address, is_inbound)) = self.links.confirm(&peer) {
             self.dialler.linked(&peer);
@@ -203,13 +271,14 @@ impl Task {
         let Ok(peer) = from_libp2p(&event.peer) else { return };
         match event.result {
             Ok(rtt) => self.links.pong(&peer, rtt),
-            Err(ping::Failure::Timeout) => {
+            Err(ping::Failure::Unsupported) => {}
+            // A stream that cannot be opened is as silent as one that is not answered.
+            Err(ping::Failure::Timeout | ping::Failure::Other { .. }) => {
                 if self.links.missed(&peer) >= PINGS_MISSED_MAX {
-                    self.dialler.lost(&peer, Some(HANGUP_PAUSE), Instant::now());
+                    self.dialler.lost(&peer, None, Instant::now());
                     self.hang_up(&peer, DownReason::Silent);
                 }
             }
-            Err(_) => {}
         }
     }
 

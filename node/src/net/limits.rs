@@ -31,13 +31,21 @@ pub const IDENTIFY_WITHIN: Duration = Duration::from_secs(15);
 /// Idle links live long: too many links are trimmed by count, dead ones fall to unanswered pings.
 pub const LINK_IDLE: Duration = Duration::from_secs(3_600);
 /// Time between two pings of one link.
-pub const PING_EVERY: Duration = Duration::from_secs(15);
-/// Unanswered pings after which a link counts as dead: a minute of silence.
-pub const PINGS_MISSED_MAX: u32 = 3;
+pub const PING_EVERY: Duration = Duration::from_secs(5);
+/// Time for a ping to be answered: a busy machine, a full satellite link.
+pub const PING_WITHIN: Duration = Duration::from_secs(5);
+/// Failed pings told of after which a link counts as dead. The ping crate keeps the first failure in a row to itself, so
+/// this is the second: half a minute of silence at most. A link cut by mistake is dialled again at once.
+pub const PINGS_MISSED_MAX: u32 = 1;
+/// Time to close a connection politely; a dead one with bytes in its buffers would never end.
+pub const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 /// Connections in handshake, in or out: a burst of newcomers, not a flood.
 pub const PENDING_MAX: u32 = 64;
-/// Connections to one peer: two may cross while both dial.
-pub const CONNECTIONS_PER_PEER_MAX: u32 = 2;
+/// Connections to one peer: two may cross while both dial, and one may run through a relay or try whether the other end
+/// can be dialled.
+pub const CONNECTIONS_PER_PEER_MAX: u32 = 3;
+/// Time both of two connections to one peer are kept: what one of them was made for is said by then.
+pub const DOUBLE_FOR: Duration = Duration::from_secs(3);
 /// Links above `links_max` that newcomers may hold until they have found others: without them a network of full
 /// nodes cannot be joined.
 pub const LINKS_SPARE: u32 = 32;
@@ -60,6 +68,11 @@ pub const BOOK_GROUP_MAX: usize = BOOK_PEERS_MAX / 4;
 pub const DIAL_PAUSE: Duration = Duration::from_millis(500);
 /// Longest pause between two dials of one peer.
 pub const DIAL_PAUSE_MAX: Duration = Duration::from_secs(120);
+/// Longest pause between two dials of a peer that was linked before, for its first [`REDIALS`] failures: a network that
+/// was cut in two for some minutes is soon one again.
+pub const REDIAL_PAUSE_MAX: Duration = Duration::from_secs(10);
+/// Failures of a peer that was linked before until it is dialled as seldom as any other.
+pub const REDIALS: u32 = 24;
 /// Longest pause between two dials of a bootstrap address while there is no link at all.
 pub const BOOTSTRAP_PAUSE_MAX: Duration = Duration::from_secs(30);
 /// Pause after a hang-up of ours: long enough for the other to find different peers.

@@ -4,6 +4,7 @@
 //! does so soon, it is a stranger.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use libp2p::Multiaddr;
@@ -11,7 +12,7 @@ use libp2p::swarm::ConnectionId;
 use protocol::id::PeerId;
 
 use crate::net::event::DownReason;
-use crate::net::limits::{IDENTIFY_WITHIN, TRIM_AGE};
+use crate::net::limits::{DOUBLE_FOR, IDENTIFY_WITHIN, TRIM_AGE};
 use crate::net::link::Link;
 use crate::net::screen::is_quic;
 
@@ -19,8 +20,24 @@ use crate::net::screen::is_quic;
 #[derive(Debug)]
 struct Connection {
     address: Multiaddr,
+    /// Our end of a connection that the other dialled; of our own dials the system alone knows it.
+    local: Option<IpAddr>,
     is_inbound: bool,
+    is_relayed: bool,
     since: Instant,
+}
+
+/// Where a new connection runs.
+#[derive(Clone, Debug)]
+pub(super) struct Ends {
+    /// The other end.
+    pub(super) address: Multiaddr,
+    /// Our end, if the other dialled it.
+    pub(super) local: Option<IpAddr>,
+    /// Whether the other dialled.
+    pub(super) is_inbound: bool,
+    /// Whether it runs through a relay; the address of the other end says so only when we dialled.
+    pub(super) is_relayed: bool,
 }
 
 /// A connected peer.
@@ -50,29 +67,33 @@ pub(super) struct Links {
 }
 
 impl Links {
-    /// Notes a connection; answers the connection to close if the peer has two and it is for us to choose.
-    ///
-    /// Both ends see the same two connections, so the end with the smaller name chooses; TCP is kept over QUIC, an
-    /// older one over a newer one.
-    pub(super) fn connected(
-        &mut self,
-        me: PeerId,
-        peer: PeerId,
-        id: ConnectionId,
-        address: Multiaddr,
-        is_inbound: bool,
-        now: Instant,
-    ) -> Option<ConnectionId> {
+    /// Notes a connection.
+    pub(super) fn connected(&mut self, peer: PeerId, id: ConnectionId, ends: Ends, now: Instant) {
         let connected = self.peers.entry(peer).or_default();
-        connected.connections.insert(id, Connection { address, is_inbound, since: now });
-        if connected.connections.len() < 2 || me > peer {
-            return None;
-        }
-        connected
-            .connections
-            .iter()
-            .max_by_key(|(id, c)| (is_quic(&c.address), c.since, **id))
-            .map(|(id, _)| *id)
+        let Ends { address, local, is_inbound, is_relayed } = ends;
+        let connection = Connection { address, local, is_inbound, is_relayed, since: now };
+        connected.connections.insert(id, connection);
+    }
+
+    /// Connections to close because their peer has had two for a while and it is for us to choose.
+    ///
+    /// Both ends see the same two connections, so the end with the smaller name chooses; a direct one is kept over a
+    /// relayed one, TCP over QUIC, an older one over a newer one.
+    pub(super) fn doubles(&self, me: PeerId, now: Instant) -> Vec<ConnectionId> {
+        let worst = |(_, connected): (&PeerId, &Connected)| {
+            let youngest = connected.connections.values().map(|c| c.since).max()?;
+            let is_settled = connected.connections.len() > 1 && now >= youngest + DOUBLE_FOR;
+            let rank =
+                |(id, c): &(&ConnectionId, &Connection)| (c.is_relayed, is_quic(&c.address), c.since, **id);
+            let worst = connected.connections.iter().max_by_key(rank);
+            worst.filter(|_| is_settled).map(|(id, _)| *id)
+        };
+        self.peers.iter().filter(|(peer, _)| me < **peer).filter_map(worst).collect()
+    }
+
+    /// Whether there is a connection to the peer that does not run through a relay.
+    pub(super) fn is_direct(&self, peer: &PeerId) -> bool {
+        self.peers.get(peer).is_some_and(|c| c.connections.values().any(|c| !c.is_relayed))
     }
 
     /// Notes the end of a connection; answers what ended with it if it was the peer's last.
@@ -92,7 +113,7 @@ impl Links {
         if std::mem::replace(&mut connected.is_link, true) {
             return None;
         }
-        connected.connections.values().next().map(|c| (c.address.clone(), c.is_inbound))
+        connected.best().map(|c| (c.address.clone(), c.is_inbound))
     }
 
     /// Whether there is any connection to the peer.
@@ -105,9 +126,9 @@ impl Links {
         self.peers.get(peer).is_some_and(|c| c.is_link)
     }
 
-    /// Where the peer's end of its oldest connection is.
+    /// Where the peer's end of its best connection is.
     pub(super) fn address(&self, peer: &PeerId) -> Option<&Multiaddr> {
-        self.peers.get(peer)?.connections.values().min_by_key(|c| c.since).map(|c| &c.address)
+        self.peers.get(peer)?.best().map(|c| &c.address)
     }
 
     /// Notes why we are about to close the connections to a peer.
@@ -164,6 +185,17 @@ impl Links {
         old.into_iter().take(surplus).map(|(_, peer)| peer).collect()
     }
 
+    /// Peers all of whose connections end at an address of ours that is gone; `is_last` when none other is left, so
+    /// that connections we dialled ended there as well.
+    pub(super) fn stranded(&self, gone: IpAddr, is_last: bool) -> Vec<PeerId> {
+        let is_dead = |c: &Connection| c.local.map_or(is_last, |local| local == gone);
+        self.peers
+            .iter()
+            .filter(|(_, c)| c.connections.values().all(is_dead))
+            .map(|(peer, _)| *peer)
+            .collect()
+    }
+
     /// Every connected peer.
     pub(super) fn all(&self) -> Vec<PeerId> {
         self.peers.keys().copied().collect()
@@ -172,13 +204,13 @@ impl Links {
     /// The links as the driver sees them.
     pub(super) fn list(&self, now: Instant) -> Vec<Link> {
         let link = |(peer, connected): (&PeerId, &Connected)| {
-            let oldest = connected.connections.values().min_by_key(|c| c.since)?;
+            let best = connected.best()?;
             connected.is_link.then(|| Link {
                 peer: *peer,
-                address: oldest.address.clone(),
-                is_inbound: oldest.is_inbound,
+                address: best.address.clone(),
+                is_inbound: best.is_inbound,
                 rtt: connected.rtt,
-                age: now.saturating_duration_since(oldest.since),
+                age: now.saturating_duration_since(best.since),
             })
         };
         self.peers.iter().filter_map(link).collect()
@@ -186,6 +218,11 @@ impl Links {
 }
 
 impl Connected {
+    /// The oldest direct connection, or the oldest.
+    fn best(&self) -> Option<&Connection> {
+        self.connections.values().min_by_key(|c| (c.is_relayed, c.since))
+    }
+
     fn since(&self) -> Option<Instant> {
         self.connections.values().map(|c| c.since).min()
     }
@@ -197,28 +234,44 @@ mod tests {
 
     const TCP: &str = "/ip4/10.0.0.1/tcp/1";
     const QUIC: &str = "/ip4/10.0.0.1/udp/1/quic-v1";
+    const RELAYED: &str =
+        "/ip4/10.0.0.9/tcp/1/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN/p2p-circuit";
 
-    fn connect(links: &mut Links, me: u8, peer: u8, id: usize, address: &str) -> Option<ConnectionId> {
+    fn connect(links: &mut Links, me: u8, peer: u8, id: usize, address: &str) -> Vec<ConnectionId> {
         let address = address.parse().expect("a test writes valid addresses");
         let id = ConnectionId::new_unchecked(id);
-        links.connected(PeerId([me; 32]), PeerId([peer; 32]), id, address, true, Instant::now())
+        let is_relayed = address == RELAYED.parse().expect("valid");
+        let ends = Ends { address, local: Some([10, 0, 0, me].into()), is_inbound: true, is_relayed };
+        links.connected(PeerId([peer; 32]), id, ends, Instant::now());
+        assert!(links.doubles(PeerId([me; 32]), Instant::now()).is_empty(), "both have their time");
+        links.doubles(PeerId([me; 32]), Instant::now() + DOUBLE_FOR)
     }
 
     #[test]
     fn one_end_alone_chooses_which_of_two_connections_goes() {
         let mut links = Links::default();
-        assert_eq!(connect(&mut links, 1, 2, 1, TCP), None);
-        assert_eq!(connect(&mut links, 1, 2, 2, TCP), Some(ConnectionId::new_unchecked(2)));
+        assert_eq!(connect(&mut links, 1, 2, 1, TCP), []);
+        assert_eq!(connect(&mut links, 1, 2, 2, TCP), [ConnectionId::new_unchecked(2)]);
         let mut other_end = Links::default();
-        assert_eq!(connect(&mut other_end, 2, 1, 1, TCP), None);
-        assert_eq!(connect(&mut other_end, 2, 1, 2, TCP), None);
+        assert_eq!(connect(&mut other_end, 2, 1, 1, TCP), []);
+        assert_eq!(connect(&mut other_end, 2, 1, 2, TCP), []);
     }
 
     #[test]
     fn tcp_is_kept_even_when_quic_was_there_first() {
         let mut links = Links::default();
         connect(&mut links, 1, 2, 1, QUIC);
-        assert_eq!(connect(&mut links, 1, 2, 2, TCP), Some(ConnectionId::new_unchecked(1)));
+        assert_eq!(connect(&mut links, 1, 2, 2, TCP), [ConnectionId::new_unchecked(1)]);
+    }
+
+    #[test]
+    fn a_direct_connection_takes_the_place_of_the_relayed_one() {
+        let (mut links, peer) = (Links::default(), PeerId([2; 32]));
+        connect(&mut links, 1, 2, 1, RELAYED);
+        assert!(!links.is_direct(&peer));
+        assert_eq!(connect(&mut links, 1, 2, 2, QUIC), [ConnectionId::new_unchecked(1)]);
+        assert!(links.is_direct(&peer));
+        assert_eq!(links.address(&peer), QUIC.parse().ok().as_ref());
     }
 
     #[test]
@@ -238,6 +291,20 @@ mod tests {
             links.closed(&peer, ConnectionId::new_unchecked(2)),
             Some(Ended::Link(Some(DownReason::Hangup)))
         );
+    }
+
+    #[test]
+    fn links_over_an_address_that_is_gone_are_stranded_and_dialled_ones_with_the_last_address() {
+        let mut links = Links::default();
+        connect(&mut links, 1, 2, 1, TCP);
+        connect(&mut links, 9, 3, 2, TCP);
+        let ends =
+            Ends { address: TCP.parse().expect("valid"), local: None, is_inbound: false, is_relayed: false };
+        let dialled = PeerId([4; 32]);
+        links.connected(dialled, ConnectionId::new_unchecked(3), ends, Instant::now());
+        let gone = [10, 0, 0, 1].into();
+        assert_eq!(links.stranded(gone, false), [PeerId([2; 32])]);
+        assert_eq!(links.stranded(gone, true), [PeerId([2; 32]), dialled]);
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub mod limits;
 pub mod link;
 mod links;
 mod muxer;
+mod nat;
+mod pace;
 mod screen;
 pub mod secured;
 pub mod start;

@@ -4,7 +4,7 @@
 //! two wake-ups at either end. On the wire it is the same protocol.
 
 use std::collections::VecDeque;
-use std::future::{Ready, ready};
+use std::future::{Future as _, Ready, ready};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
@@ -13,9 +13,10 @@ use futures::io::{AsyncRead, AsyncWrite};
 use libp2p::core::UpgradeInfo;
 use libp2p::core::muxing::{StreamMuxer, StreamMuxerEvent};
 use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade};
+use tokio::time::{Sleep, sleep};
 use yamux::{Config, Connection, ConnectionError, Mode, Stream};
 
-use crate::net::limits::{STREAM_FRAME_BYTES, STREAMS_PER_CONNECTION_MAX, STREAMS_WAITING_MAX};
+use crate::net::limits::{CLOSE_WITHIN, STREAM_FRAME_BYTES, STREAMS_PER_CONNECTION_MAX, STREAMS_WAITING_MAX};
 
 /// Sets up multiplexers.
 #[derive(Clone)]
@@ -34,7 +35,7 @@ impl Muxing {
         C: AsyncRead + AsyncWrite + Unpin,
     {
         let connection = Connection::new(socket, self.0, mode);
-        ready(Ok(Muxer { connection, arrived: VecDeque::new(), waiting: None }))
+        ready(Ok(Muxer { connection, arrived: VecDeque::new(), waiting: None, closing: None }))
     }
 }
 
@@ -74,6 +75,8 @@ pub(super) struct Muxer<C> {
     arrived: VecDeque<Stream>,
     /// Whoever waits for such a stream.
     waiting: Option<Waker>,
+    /// When closing is given up.
+    closing: Option<Pin<Box<Sleep>>>,
 }
 
 impl<C: AsyncRead + AsyncWrite + Unpin> Muxer<C> {
@@ -107,7 +110,12 @@ impl<C: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Muxer<C> {
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), ConnectionError>> {
-        self.connection.poll_close(cx)
+        if let Poll::Ready(closed) = self.connection.poll_close(cx) {
+            return Poll::Ready(closed);
+        }
+        // A dead socket takes no more bytes: the connection would stay for ever, and its peer could not be dialled anew.
+        let closing = self.closing.get_or_insert_with(|| Box::pin(sleep(CLOSE_WITHIN)));
+        closing.as_mut().poll(cx).map(Ok)
     }
 
     fn poll(

@@ -53,8 +53,20 @@ fn is_shared(octets: [u8; 4]) -> bool {
     octets[0] == 100 && octets[1] & 0xc0 == 64
 }
 
-/// Whether anybody could be reached there: a unicast host, a port, TCP or QUIC, no relay.
+/// Whether the address leads through a relay.
+pub(super) fn is_relayed(address: &Multiaddr) -> bool {
+    address.iter().any(|part| matches!(part, Protocol::P2pCircuit))
+}
+
+/// Whether anybody could be reached there: a unicast host and a port, perhaps of one relay that is named.
 pub(super) fn is_sensible(address: &Multiaddr) -> bool {
+    let parts: Vec<Protocol<'_>> = address.iter().collect();
+    let mut relays = parts.iter().enumerate().filter(|(_, part)| matches!(part, Protocol::P2pCircuit));
+    let is_relay_named = match (relays.next(), relays.next()) {
+        (None, _) => true,
+        (Some((at, _)), None) => at > 0 && matches!(parts.get(at - 1), Some(Protocol::P2p(_))),
+        (Some(_), Some(_)) => false,
+    };
     let is_host = match address.iter().next() {
         Some(Protocol::Ip4(_) | Protocol::Ip6(_)) => match ip_of(address) {
             Some(IpAddr::V4(ip)) => {
@@ -66,9 +78,8 @@ pub(super) fn is_sensible(address: &Multiaddr) -> bool {
         Some(Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_) | Protocol::Dnsaddr(_)) => true,
         _ => false,
     };
-    let has_bad_part =
-        address.iter().any(|part| matches!(part, Protocol::Tcp(0) | Protocol::Udp(0) | Protocol::P2pCircuit));
-    is_host && !has_bad_part
+    let has_bad_part = address.iter().any(|part| matches!(part, Protocol::Tcp(0) | Protocol::Udp(0)));
+    is_host && !has_bad_part && is_relay_named
 }
 
 /// Whether this is a QUIC address.
@@ -142,7 +153,9 @@ impl<T: Transport + Unpin> Transport for Screened<T> {
         options: DialOpts,
     ) -> Result<Self::Dial, TransportError<Self::Error>> {
         let is_near = reach_of(&address) == Reach::Machine;
-        if !is_sensible(&address) || (is_near && !self.allows_loopback) || !self.dials.may_dial(&address) {
+        // What runs through a relay is dialled by the transport beside this one, and the relay by this one.
+        let is_good = is_sensible(&address) && !is_relayed(&address);
+        if !is_good || (is_near && !self.allows_loopback) || !self.dials.may_dial(&address) {
             tracing::debug!(%address, "not dialled: not a sensible address here, or dialled too often");
             return Err(TransportError::MultiaddrNotSupported(address));
         }
@@ -179,12 +192,17 @@ mod tests {
             "/ip4/192.0.2.1/tcp/0",
             "/unix/socket",
             "/memory/1",
+            "/ip4/9.9.9.9/tcp/1/p2p-circuit",
+            "/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN/p2p-circuit",
         ] {
             assert!(!is_sensible(&address(text)), "{text}");
         }
-        for text in
-            ["/ip4/127.0.0.1/tcp/1", "/ip6/2001:db8::1/udp/4001/quic-v1", "/dns4/node.example/tcp/4001"]
-        {
+        for text in [
+            "/ip4/127.0.0.1/tcp/1",
+            "/ip6/2001:db8::1/udp/4001/quic-v1",
+            "/dns4/node.example/tcp/4001",
+            "/ip4/9.9.9.9/tcp/1/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN/p2p-circuit",
+        ] {
             assert!(is_sensible(&address(text)), "{text}");
         }
     }

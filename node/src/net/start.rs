@@ -1,6 +1,6 @@
 //! Starting the network: ports are taken and every setting is checked before anything runs.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::time::Instant;
@@ -17,6 +17,7 @@ use crate::net::behaviour::{Behaviour, kad_protocol, topic};
 use crate::net::bulk::client::Client;
 use crate::net::bulk::server::{PROTOCOL, Server};
 use crate::net::config::NetConfig;
+use crate::net::counted::Meter;
 use crate::net::counters::Counters;
 use crate::net::discovery::dialler::Dialler;
 use crate::net::error::NetError;
@@ -25,6 +26,7 @@ use crate::net::gossip::Traffic;
 use crate::net::handle::NetHandle;
 use crate::net::limits::{EVENTS_MAX, LINK_IDLE};
 use crate::net::links::Links;
+use crate::net::nat::Places;
 use crate::net::screen::{Reach, reach_of};
 use crate::net::swarm::Task;
 use crate::net::translate::from_libp2p;
@@ -68,6 +70,9 @@ pub fn start(config: NetConfig) -> Result<(NetHandle, mpsc::Receiver<NetEvent>),
         swarm,
         me,
         kad_protocol: kad_protocol(&config.run),
+        listening: config.external.iter().cloned().collect(),
+        relays: config.relays,
+        places: config.is_behind_router.then(|| Places::new(now)),
         links: Links::default(),
         links_max: config.links_max as usize,
         dialler: Dialler::new(&config.bootstrap, config.links_max, &chance()?, now),
@@ -78,7 +83,12 @@ pub fn start(config: NetConfig) -> Result<(NetHandle, mpsc::Receiver<NetEvent>),
         commands: commanded,
         reports: reported,
         events,
-        outbox: VecDeque::new(),
+        // What the operator says others can dial.
+        outbox: config
+            .external
+            .iter()
+            .map(|address| NetEvent::Listening { address: address.clone() })
+            .collect(),
         counters: Arc::clone(&counters),
     };
     tokio::spawn(task.run());
@@ -101,8 +111,9 @@ fn swarm(
     // A node that itself lives on the loopback interface has its peers there; any other is not sent there by rumour.
     let own = config.listen.iter().chain(&config.bootstrap).chain(&config.external);
     let allows_loopback = own.into_iter().any(|address| reach_of(address) == Reach::Machine);
-    let transport = transport::build(key, allows_loopback, counters)?;
-    let behaviour = Behaviour::new(config, key)?;
+    let meter = Meter::new(Arc::clone(counters), config.bytes_per_second);
+    let (transport, places) = transport::build(key, allows_loopback, &meter)?;
+    let behaviour = Behaviour::new(config, key, places)?;
     let settings = Config::with_tokio_executor().with_idle_connection_timeout(LINK_IDLE);
     Ok(Swarm::new(transport, behaviour, name, settings))
 }

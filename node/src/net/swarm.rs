@@ -1,6 +1,6 @@
 //! The task that owns the swarm: commands in, events out, and a look around twice a second.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,7 @@ use crate::net::event::{DownReason, FailReason, NetEvent};
 use crate::net::gossip::{Traffic, Unpublished};
 use crate::net::limits::{BOOK_ADDRESSES_MAX, HANGUP_PAUSE, OUTBOX_MAX, PARKED_MAX, PARKED_WITHIN, TICK};
 use crate::net::links::Links;
+use crate::net::nat::Places;
 use crate::net::translate::{split_peer, to_libp2p};
 
 /// Longest wait for connections to close at the end.
@@ -31,6 +32,12 @@ pub(super) struct Task {
     pub(super) swarm: Swarm<Behaviour>,
     pub(super) me: PeerId,
     pub(super) kad_protocol: libp2p::StreamProtocol,
+    /// Where we can be reached.
+    pub(super) listening: BTreeSet<Multiaddr>,
+    /// Whether this node serves those behind routers.
+    pub(super) relays: bool,
+    /// Places at relays, if this node is behind a router itself.
+    pub(super) places: Option<Places>,
     pub(super) links: Links,
     pub(super) links_max: usize,
     pub(super) dialler: Dialler,
@@ -208,6 +215,12 @@ impl Task {
             tracing::debug!(peer = %peer.short(), "one link too many");
             self.dialler.lost(&peer, Some(HANGUP_PAUSE), now);
             self.hang_up(&peer, DownReason::Hangup);
+        }
+        for connection in self.links.doubles(self.me, now) {
+            self.swarm.close_connection(connection);
+        }
+        if let Some(places) = &mut self.places {
+            places.tick(&mut self.swarm, now);
         }
         self.dialler.tick(&mut self.swarm, &self.links, now);
         let unpublished = self.traffic.retry(&mut self.swarm.behaviour_mut().gossip, now);

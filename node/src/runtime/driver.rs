@@ -297,6 +297,12 @@ impl Driver {
                 self.listening.push(address.to_string());
                 self.feed(Input::Listening(self.listening.clone()));
             }
+            NetEvent::Unreachable { address } => {
+                tracing::info!(%address, "no longer listening");
+                let gone = address.to_string();
+                self.listening.retain(|known| *known != gone);
+                self.feed(Input::Listening(self.listening.clone()));
+            }
             NetEvent::LinkUp { peer, .. } => self.feed(Input::LinkUp(peer)),
             NetEvent::LinkDown { peer, .. } => {
                 let lost: Vec<_> =

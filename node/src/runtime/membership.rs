@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use protocol::codec::{Decode, Encode, decode_manifest, encode};
 use protocol::id::RunId;
 use protocol::limits::FILE_PIECE_BYTES;
-use protocol::wire::certificate::Credential;
+use protocol::wire::credential::Credential;
 use protocol::wire::sealed::CoSigned;
 use thiserror::Error;
 

@@ -75,6 +75,13 @@ impl Notes {
         })
     }
 
+    /// Bounds each of the files, bytes.
+    pub fn keep_within(&mut self, bytes_max: Option<u64>) {
+        for lines in [&mut self.events, &mut self.metrics, &mut self.evaluations, &mut self.topology] {
+            lines.keep_within(bytes_max);
+        }
+    }
+
     /// Writes one number.
     pub fn metric(&mut self, outer: u32, name: &str, value: f64, tags: BTreeMap<&str, String>) {
         let t = seconds_since_1970();

@@ -21,8 +21,8 @@ use protocol::rng::Seed;
 use protocol::shard::cut::count;
 use protocol::time::Span;
 use protocol::wire::announce::Announce;
-use protocol::wire::certificate::Credential;
 use protocol::wire::charter::SignedCharter;
+use protocol::wire::credential::Credential;
 use protocol::wire::manifest::{Expected, Manifest};
 use protocol::wire::message::{Body, Message};
 use protocol::wire::open::Verified;
@@ -67,6 +67,8 @@ pub struct ObserverParts {
     pub credential: Option<Credential>,
     /// Where to listen and whom to dial.
     pub net: NetConfig,
+    /// Most bytes of each record file; `None` for no bound.
+    pub records_max: Option<u64>,
     /// Who follows its story, and where they look at it.
     pub watched: Option<(Feed, String)>,
 }
@@ -99,6 +101,7 @@ impl Observer {
         let mut notes = Notes::open(&parts.dir, &parts.name, feed)
             .map_err(|source| SetupError::Notes { dir: parts.dir.clone(), source })?;
         notes.dashboard = dashboard;
+        notes.keep_within(parts.records_max);
         let clock = Clock::start();
         let config = PeerConfig {
             charter: parts.charter.clone(),
@@ -227,6 +230,12 @@ impl Observer {
             NetEvent::Listening { address } => {
                 tracing::info!(%address, "listening");
                 self.listening.push(address.to_string());
+                self.feed(Input::Listening(self.listening.clone()));
+            }
+            NetEvent::Unreachable { address } => {
+                tracing::info!(%address, "no longer listening");
+                let gone = address.to_string();
+                self.listening.retain(|known| *known != gone);
                 self.feed(Input::Listening(self.listening.clone()));
             }
             NetEvent::LinkUp { peer, .. } => self.feed(Input::LinkUp(peer)),

@@ -14,8 +14,9 @@ use protocol::peer::snapshot::Snapshot;
 use protocol::rng::Seed;
 use protocol::shard::cut::cut;
 use protocol::time::Span;
-use protocol::wire::certificate::{Credential, Revocation};
+use protocol::wire::certificate::Revocation;
 use protocol::wire::charter::{Charter, SignedCharter};
+use protocol::wire::credential::Credential;
 use protocol::wire::sealed::CoSigned;
 use thiserror::Error;
 use tokio::sync::mpsc;
@@ -69,6 +70,8 @@ pub struct NodeParts {
     pub checkpoint_every: Option<Duration>,
     /// Time between two writes of the status files.
     pub status_every: Duration,
+    /// Most bytes of each record file; `None` for no bound.
+    pub records_max: Option<u64>,
     /// Whether the node ends when the run is through and nobody needs it.
     pub ends_when_drained: bool,
     /// Who steers and watches it.
@@ -165,6 +168,7 @@ pub fn start(parts: NodeParts) -> Result<Driver, SetupError> {
     let mut notes =
         Notes::open(dir, name, feed).map_err(|source| SetupError::Notes { dir: dir.clone(), source })?;
     notes.dashboard = dashboard;
+    notes.keep_within(parts.records_max);
     let parameters = learner.parameters();
     let clock = Clock::start();
     let secret = Seed::from_bytes(*identity.seed()).fork("node");

@@ -22,16 +22,16 @@ use crate::support::{Node, PATIENCE, config, expected, parts, table};
 const BULK: StreamProtocol = StreamProtocol::new("/starling/bulk/1");
 
 /// A libp2p peer that speaks streams and nothing else, and says on them what it likes.
-struct Stranger {
+pub(crate) struct Stranger {
     control: libp2p_stream::Control,
     target: PeerId,
-    peer: PeerId,
+    pub(crate) peer: PeerId,
     closed: mpsc::UnboundedReceiver<()>,
 }
 
 impl Stranger {
     /// A stranger that dialled this node.
-    async fn at(node: &Node) -> Self {
+    pub(crate) async fn at(node: &Node) -> Self {
         let mut swarm = SwarmBuilder::with_new_identity()
             .with_tokio()
             .with_tcp(tcp::Config::default(), Secured::new, yamux::Config::default)
@@ -60,12 +60,17 @@ impl Stranger {
     }
 
     async fn open(&mut self) -> Stream {
-        let open = self.control.open_stream(self.target, BULK);
-        tokio::time::timeout(PATIENCE, open).await.expect("in time").expect("the node speaks bulk")
+        self.open_for(BULK).await
+    }
+
+    /// Opens a stream of some protocol of the node's.
+    pub(crate) async fn open_for(&mut self, protocol: StreamProtocol) -> Stream {
+        let open = self.control.open_stream(self.target, protocol);
+        tokio::time::timeout(PATIENCE, open).await.expect("in time").expect("the node speaks it")
     }
 
     /// Waits until the node has cut the connection.
-    async fn is_cut(&mut self) {
+    pub(crate) async fn is_cut(&mut self) {
         tokio::time::timeout(PATIENCE, self.closed.recv()).await.expect("in time").expect("it runs");
     }
 }

@@ -10,11 +10,14 @@ use protocol::rng::Rng;
 
 use crate::net::limits::{
     BOOK_ADDRESSES_MAX, BOOK_GROUP_MAX, BOOK_PEERS_MAX, BOOTSTRAP_PAUSE_MAX, DIAL_PAUSE, DIAL_PAUSE_MAX,
+    REDIAL_PAUSE_MAX, REDIALS,
 };
-use crate::net::screen::{Reach, ip_of, is_quic, is_sensible, reach_of};
+use crate::net::screen::{Reach, ip_of, is_quic, is_relayed, is_sensible, reach_of};
 
 /// Failed dials after which a peer that nobody configured is forgotten: about ten minutes of trying.
 const FAILURES_MAX: u32 = 12;
+/// The same for a peer that was linked before: about an hour.
+const FAILURES_PROVEN_MAX: u32 = REDIALS + 24;
 
 /// What is known of one peer.
 #[derive(Debug)]
@@ -22,8 +25,12 @@ struct Entry {
     /// Newest first.
     tcp: Vec<Multiaddr>,
     quic: Vec<Multiaddr>,
+    /// Through a relay.
+    relayed: Vec<Multiaddr>,
     /// Configured by the operator: never evicted.
     is_pinned: bool,
+    /// Was linked before.
+    is_proven: bool,
     failures: u32,
     /// TCP failed: the next dial tries QUIC.
     tries_quic: bool,
@@ -58,7 +65,9 @@ impl Book {
         let entry = self.peers.entry(peer).or_insert_with(|| Entry {
             tcp: Vec::new(),
             quic: Vec::new(),
+            relayed: Vec::new(),
             is_pinned: false,
+            is_proven: false,
             failures: 0,
             tries_quic: false,
             next: now,
@@ -67,7 +76,11 @@ impl Book {
         entry.learnt = now;
         // The list is in the peer's order; insert backwards so that its first stays first.
         for address in addresses.into_iter().rev() {
-            let list = if is_quic(&address) { &mut entry.quic } else { &mut entry.tcp };
+            let list = match &address {
+                address if is_relayed(address) => &mut entry.relayed,
+                address if is_quic(address) => &mut entry.quic,
+                _ => &mut entry.tcp,
+            };
             list.retain(|known| *known != address);
             list.insert(0, address);
             list.truncate(BOOK_ADDRESSES_MAX);
@@ -106,11 +119,13 @@ impl Book {
         worst.is_some_and(|worst| self.peers.remove(&worst).is_some())
     }
 
-    /// Known addresses of a peer for its next dial: TCP before QUIC.
+    /// Known addresses of a peer for its next dial: TCP before QUIC, and in any case those through relays, for who has
+    /// such can often be dialled in no other way, and a direct connection is made from there.
     pub(in crate::net) fn addresses(&self, peer: &PeerId) -> Vec<Multiaddr> {
         let Some(entry) = self.peers.get(peer) else { return Vec::new() };
         let is_quic_turn = entry.tcp.is_empty() || (entry.tries_quic && !entry.quic.is_empty());
-        if is_quic_turn { entry.quic.clone() } else { entry.tcp.clone() }
+        let direct = if is_quic_turn { &entry.quic } else { &entry.tcp };
+        direct.iter().chain(&entry.relayed).cloned().collect()
     }
 
     /// Peers whose time has come, in random order, the operator's first.
@@ -146,11 +161,16 @@ impl Book {
         }
         entry.tries_quic = false;
         entry.failures += 1;
-        if entry.failures >= FAILURES_MAX && !entry.is_pinned {
+        let failures_max = if entry.is_proven { FAILURES_PROVEN_MAX } else { FAILURES_MAX };
+        if entry.failures >= failures_max && !entry.is_pinned {
             self.peers.remove(peer);
             return;
         }
-        let longest = if entry.is_pinned { BOOTSTRAP_PAUSE_MAX } else { DIAL_PAUSE_MAX };
+        let longest = match entry {
+            Entry { is_proven: true, failures: ..=REDIALS, .. } => REDIAL_PAUSE_MAX,
+            Entry { is_pinned: true, .. } => BOOTSTRAP_PAUSE_MAX,
+            _ => DIAL_PAUSE_MAX,
+        };
         entry.next = now + pause(entry.failures, longest, &mut self.rng);
     }
 
@@ -159,6 +179,15 @@ impl Book {
         if let Some(entry) = self.peers.get_mut(peer) {
             entry.failures = 0;
             entry.tries_quic = false;
+            entry.is_proven = true;
+        }
+    }
+
+    /// Our own place in the network changed: what failed before says nothing any more.
+    pub(in crate::net) fn begin_anew(&mut self, now: Instant) {
+        for entry in self.peers.values_mut().filter(|entry| entry.failures > 0) {
+            entry.failures = 1;
+            entry.next = entry.next.min(now);
         }
     }
 
@@ -174,7 +203,8 @@ impl Book {
         if let Some(entry) = self.peers.get_mut(peer) {
             entry.tcp.retain(|known| known != address);
             entry.quic.retain(|known| known != address);
-            if entry.tcp.is_empty() && entry.quic.is_empty() {
+            entry.relayed.retain(|known| known != address);
+            if entry.tcp.is_empty() && entry.quic.is_empty() && entry.relayed.is_empty() {
                 self.peers.remove(peer);
             }
         }
@@ -254,6 +284,26 @@ mod tests {
         assert!(book.addresses(&peer(1)).is_empty());
         assert!(!book.addresses(&peer(2)).is_empty());
         assert_eq!(book.due(now + BOOTSTRAP_PAUSE_MAX, |_| false), [peer(2)]);
+    }
+
+    #[test]
+    fn a_peer_that_was_linked_is_dialled_often_and_all_are_when_our_own_place_changed() {
+        let (mut book, now) = (book(), Instant::now());
+        book.learn(peer(1), [address("/ip4/10.0.0.1/tcp/1")], now);
+        book.learn(peer(2), [address("/ip4/10.0.0.2/tcp/1")], now);
+        book.linked(&peer(1));
+        for _ in 0..FAILURES_MAX - 1 {
+            book.failed(&peer(1), now);
+            book.failed(&peer(2), now);
+        }
+        assert_eq!(book.due(now + REDIAL_PAUSE_MAX, |_| false), [peer(1)]);
+        assert!(book.due(now, |_| false).is_empty());
+        book.begin_anew(now);
+        assert_eq!(book.due(now, |_| false).len(), 2);
+        for _ in 0..FAILURES_PROVEN_MAX {
+            book.failed(&peer(1), now);
+        }
+        assert!(book.addresses(&peer(1)).is_empty(), "it is forgotten in the end");
     }
 
     #[test]

@@ -210,6 +210,15 @@ impl Dialler {
         }
     }
 
+    /// Our own place in the network changed: everybody is worth a dial again.
+    pub(in crate::net) fn begin_anew(&mut self, now: Instant) {
+        self.book.begin_anew(now);
+        for seed in self.seeds.iter_mut().filter(|seed| seed.failures > 0) {
+            seed.failures = 1;
+            seed.next = seed.next.min(now);
+        }
+    }
+
     /// A link was lost.
     pub(in crate::net) fn lost(&mut self, peer: &PeerId, least: Option<Duration>, now: Instant) {
         self.book.rest(peer, now, least.unwrap_or(RELINK_PAUSE));
