@@ -1,8 +1,11 @@
 //! How fast and how dear is the bulk plane? Two processes on one machine; one pulls 1 MiB parts from the other.
 //!
 //! ```text
-//! cargo run --release -p starling-node --example bulk_rate -- [--quic] [--mib 256] [--parallel 3]
+//! cargo run --release -p starling-node --example bulk_rate -- [--quic] [--mib 256] [--parallel 3] [--cold]
 //! ```
+//!
+//! `--far NAMESPACE --listen IP` puts the serving end into another network namespace, see `tests/shaped_link.py`; `--cold`
+//! counts from the first byte of a fresh connection.
 //!
 //! Prints the rate, the processor time of both ends per 10^9 bytes, and the largest resident memory of both. The rate
 //! depends on what else the machine does; the processor time hardly. Reads `/proc`, so it runs on Linux.
@@ -38,6 +41,9 @@ type Fallible<T> = Result<T, Box<dyn Error>>;
 struct Options {
     is_serving: bool,
     is_quic: bool,
+    is_cold: bool,
+    listen: String,
+    far: Option<String>,
     mib: usize,
     parallel: usize,
 }
@@ -49,16 +55,31 @@ fn main() -> Fallible<()> {
 }
 
 fn options() -> Fallible<Options> {
-    let mut options = Options { is_serving: false, is_quic: false, mib: 256, parallel: 3 };
+    let mut options = Options {
+        is_serving: false,
+        is_quic: false,
+        is_cold: false,
+        listen: "127.0.0.1".to_owned(),
+        far: None,
+        mib: 256,
+        parallel: 3,
+    };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
-        let mut number = || words.next().ok_or(format!("{word} needs a number")).map(|n| n.parse());
+        let mut text = || words.next().ok_or(format!("{word} needs a value"));
+        let number = |text: String| text.parse::<usize>();
         match word.as_str() {
             "--serve" => options.is_serving = true,
             "--quic" => options.is_quic = true,
-            "--mib" => options.mib = number()??,
-            "--parallel" => options.parallel = number()??,
-            _ => return Err(format!("expected --quic, --mib N or --parallel N, found {word}").into()),
+            "--cold" => options.is_cold = true,
+            "--listen" => options.listen = text()?,
+            "--far" => options.far = Some(text()?),
+            "--mib" => options.mib = number(text()?)?,
+            "--parallel" => options.parallel = number(text()?)?,
+            _ => {
+                let known = "--quic, --cold, --mib N, --parallel N, --listen IP or --far NAMESPACE";
+                return Err(format!("expected {known}, found {word}").into());
+            }
         }
     }
     Ok(options)
@@ -70,9 +91,10 @@ fn node(
     bootstrap: Vec<Multiaddr>,
 ) -> Fallible<(NetHandle, Receiver<NetEvent>)> {
     let run = RunId(Hash([1; 32]));
-    let listen = if options.is_quic { "/ip4/127.0.0.1/udp/0/quic-v1" } else { "/ip4/127.0.0.1/tcp/0" };
+    let ip = if options.is_serving || options.far.is_none() { options.listen.as_str() } else { "0.0.0.0" };
+    let kind = if options.is_quic { "udp/0/quic-v1" } else { "tcp/0" };
     let mut config = NetConfig::new([secret; 32], run);
-    config.listen = vec![listen.parse()?];
+    config.listen = vec![format!("/ip4/{ip}/{kind}").parse()?];
     config.bootstrap = bootstrap;
     // Measure the way, not the quota.
     config.limits.asked_bytes_burst = u64::MAX / 2;
@@ -117,8 +139,16 @@ async fn serve(options: &Options) -> Fallible<()> {
 }
 
 async fn measure(options: &Options) -> Fallible<()> {
-    let mut child = Command::new(std::env::current_exe()?);
-    child.arg("--serve").args(options.is_quic.then_some("--quic"));
+    let program = std::env::current_exe()?;
+    let mut child = match &options.far {
+        None => Command::new(program),
+        Some(namespace) => {
+            let mut child = Command::new("ip");
+            child.args(["netns", "exec", namespace]).arg(program);
+            child
+        }
+    };
+    child.args(["--serve", "--listen", &options.listen]).args(options.is_quic.then_some("--quic"));
     let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     let mut said = BufReader::new(child.stdout.take().ok_or("the child has no output")?).lines();
     let address: Multiaddr = said.next().ok_or("the child said nothing")??.parse()?;
@@ -132,7 +162,9 @@ async fn measure(options: &Options) -> Fallible<()> {
     let spec = |index| PartSpec::exactly(PART_BYTES as u32, content_hash(&part(index)));
     let specs: Vec<PartSpec> = (0..PARTS).map(spec).collect();
     // One answer to warm up: windows open, buffers are there.
-    pull(&net, &mut events, holder, &specs, 1, 1).await?;
+    if !options.is_cold {
+        pull(&net, &mut events, holder, &specs, 1, 1).await?;
+    }
     let asks = options.mib.div_ceil(PARTS);
     let (cpu, wire, started) = (cpu_seconds()?, net.counters().wire_received, Instant::now());
     let bytes = pull(&net, &mut events, holder, &specs, asks, options.parallel).await?;
@@ -144,11 +176,12 @@ async fn measure(options: &Options) -> Fallible<()> {
     child.wait()?;
     let (child_cpu, child_rss) = figures.split_once(' ').ok_or("the child said no figures")?;
     // The child's time includes the answer for warming up and its handshake.
-    let child_cpu = child_cpu.parse::<f64>()? * asks as f64 / (asks + 1) as f64;
+    let answers = asks + usize::from(!options.is_cold);
+    let child_cpu = child_cpu.parse::<f64>()? * asks as f64 / answers as f64;
     let gigabytes = bytes as f64 / 1e9;
     println!("transport            {}", if options.is_quic { "QUIC" } else { "TCP, Noise, Yamux" });
     println!("pulled               {} MiB in parts of 1 MiB, {} at once", bytes >> 20, options.parallel);
-    println!("rate                 {:.0} MB/s", bytes as f64 / 1e6 / took);
+    println!("rate                 {:.1} MB/s", bytes as f64 / 1e6 / took);
     println!("on the wire          {:.4} of the payload", wire as f64 / bytes as f64);
     println!("processor, receiver  {:.2} s/GB", cpu / gigabytes);
     println!("processor, sender    {:.2} s/GB", child_cpu / gigabytes);

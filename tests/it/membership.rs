@@ -152,3 +152,57 @@ fn an_operator_pauses_resumes_bans_and_leaves() {
     let gone = run(&["pause", "--dir", path(&dir)]);
     assert_eq!(gone.code, Some(4), "{gone:?}");
 }
+
+/// The program with the passphrase of a locked key in a file.
+fn unlocked(file: &std::path::Path, args: &[&str]) -> Option<i32> {
+    let prefix = ["env".to_owned(), format!("STARLING_PASSPHRASE_FILE={}", path(file))];
+    let status = crate::program::command(&prefix, args)
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .status();
+    status.expect("env runs programs").code()
+}
+
+#[test]
+fn a_member_locks_its_key_takes_a_new_one_and_trains_on_with_the_others() {
+    let changes = [("outer_steps", 9_000), ("inner_steps", 8), ("pulls", 1)];
+    let mut net = crate::network::Network::found(2, &changes);
+    net.start(0, &[]);
+    let address = net.nodes[0].address();
+    net.start(1, &["--bootstrap", &address]);
+    let mix = |node: &Node| node.events_of("mixed").into_iter().find(|e| e["peers"].as_u64() == Some(1));
+    net.nodes.iter_mut().for_each(|node| drop(node.until("a mix with the other", mix)));
+    let (dir, charter) = (net.nodes[1].dir.clone(), net.charter.clone());
+    let at = ["--dir", path(&dir), "--charter", path(&charter)];
+    let rotate = [&["key", "rotate"][..], &at].concat();
+    let busy = run(&rotate);
+    assert_ne!(busy.code, Some(0), "a running node keeps its key: {busy:?}");
+    net.nodes[1].signal("TERM");
+    assert_eq!(net.nodes[1].end().code, Some(0));
+
+    let secret = net.at("passphrase");
+    std::fs::write(&secret, "correct horse battery staple\n").unwrap();
+    assert_eq!(unlocked(&secret, &["key", "encrypt", "--dir", path(&dir)]), Some(0));
+    let locked = run(&["key", "show", "--dir", path(&dir)]);
+    assert!(locked.code == Some(3) && locked.stderr.contains("STARLING_PASSPHRASE_FILE"), "{locked:?}");
+    assert_eq!(unlocked(&secret, &[&rotate[..], &["--grace", "1 d"]].concat()), Some(0));
+    assert_eq!(unlocked(&secret, &["key", "decrypt", "--dir", path(&dir)]), Some(0));
+    let old = net.nodes[1].peer.clone();
+    let new = ok(&["key", "show", "--dir", path(&dir)])["peer_id"].as_str().unwrap().to_owned();
+    assert_ne!(old, new);
+
+    net.start(1, &["--bootstrap", &address]);
+    let listed = |node: &Node, peer: &str| {
+        let peers = ok(&["peers", "--dir", path(&node.dir)])["peers"].clone();
+        peers.as_array()?.iter().find(|p| p["peer_id"].as_str() == Some(peer)).cloned()
+    };
+    let row = net.nodes[0].until("the new key to take part", |node| {
+        listed(node, &new).filter(|p| p["is_linked"] == true && p["outer_step"].as_u64() > Some(0))
+    });
+    assert_eq!(row["organization"], "bela press", "{row}");
+    assert_eq!(listed(&net.nodes[0], &old).map(|p| p["is_linked"].clone()), Some(false.into()));
+    let pulled =
+        |node: &Node| node.events_of("pulled").into_iter().find(|e| e["peer"].as_str() == Some(&new));
+    net.nodes[0].until("an update under the new key to be mixed", pulled);
+    ok(&["audit", "ledger", "verify", path(&dir)]);
+}

@@ -57,6 +57,7 @@ pub fn run(dir: &Path) -> Result<(), BenchError> {
         start_links: (0, Duration::ZERO),
         checkpoint_every: None,
         status_every: Duration::from_secs(1),
+        records_max: None,
         ends_when_drained: false,
         watched: None,
         control,

@@ -270,18 +270,27 @@ fn term(signed: &SignedCharter) -> Check {
     }
 }
 
+/// Whether an earlier key of this node, which the charter lists, names this one.
+fn is_rotated(signed: &SignedCharter, peer: &PeerId, dir: &Path) -> bool {
+    let credential = credential(dir, signed.run()).ok().flatten();
+    credential.and_then(|c| c.open(signed.charter()).ok()).is_some_and(|c| c.peer == *peer)
+}
+
 fn membership(signed: &SignedCharter, peer: PeerId, dir: &Path) -> Check {
     let charter = signed.charter();
     match (&charter.admission, signed.listed(&peer)) {
         (_, Some(organization)) => {
             Check::good("membership", format!("this node is a member for {organization}"))
         }
-        (Admission::Closed(members), None) => Check::bad(
+        (Admission::Closed(members), None) if !is_rotated(signed, &peer, dir) => Check::bad(
             ExitCode::Refused,
             "membership",
             format!("peer {} is not among the {} members of the charter", peer.short(), members.len()),
             "give the founders the key shown by `starling key show` and use the charter they sign then",
         ),
+        (Admission::Closed(_), None) => {
+            Check::good("membership", "this node took its key in place of one that the charter lists")
+        }
         (Admission::Invite, None) => match credential(dir, signed.run()) {
             Ok(Some(credential)) => match credential.open(charter) {
                 Ok(c) if c.peer == peer => {

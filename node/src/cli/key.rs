@@ -1,4 +1,4 @@
-//! `starling key show` and `starling key export`: the node's identity for people and for backups.
+//! `starling key`: the node's identity for people and for backups, under a passphrase, and its change.
 //!
 //! The secret goes to a private file only: never to the screen, never through a flag.
 
@@ -7,9 +7,11 @@ use std::path::PathBuf;
 use libp2p::identity::{PublicKey, ed25519};
 use serde_json::json;
 
-use crate::cli::output::{CliError, Output};
+use crate::cli::output::{CliError, ExitCode, Output};
 use crate::cli::place::Place;
+use crate::cli::rotate;
 use crate::store::keys::{IDENTITY_FILE, Identity};
+use crate::store::passphrase;
 
 /// Shows or backs up the node's identity.
 #[derive(Clone, Debug, clap::Subcommand)]
@@ -29,6 +31,20 @@ pub enum Command {
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
+    /// Puts the secret key under a passphrase, or under a new one
+    Encrypt {
+        /// Whose
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Takes the passphrase away
+    Decrypt {
+        /// Whose
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Takes a new key in place of the present one; the node must be stopped
+    Rotate(rotate::Args),
 }
 
 /// Runs the command.
@@ -36,6 +52,9 @@ pub fn run(command: &Command, output: &Output) -> Result<(), CliError> {
     match command {
         Command::Show { place } => show(place, output),
         Command::Export { place, out } => export(place, out, output),
+        Command::Encrypt { place } => encrypt(place, output),
+        Command::Decrypt { place } => decrypt(place, output),
+        Command::Rotate(args) => rotate::run(args, output),
     }
 }
 
@@ -69,6 +88,38 @@ fn export(place: &Place, out: &std::path::Path, output: &Output) -> Result<(), C
             to,
             "next   keep it off this machine; to restore, put it back as {IDENTITY_FILE} with mode 0600"
         )
+    })
+}
+
+fn encrypt(place: &Place, output: &Output) -> Result<(), CliError> {
+    let dir = place.state_dir();
+    let identity = Identity::load(&dir)?;
+    let peer = identity.peer().to_string();
+    let chosen = passphrase::choose().map_err(|why| {
+        CliError::new(ExitCode::Usage, "there is no new passphrase", why, "try again; the key is as it was")
+    })?;
+    identity.rewrite(&dir, Some(chosen))?;
+    output.done(&json!({ "peer_id": peer, "is_locked": true }), |to| {
+        writeln!(to, "locked  {}", dir.join(IDENTITY_FILE).display())?;
+        writeln!(to, "Copies made before, backups too, are as they were. A lost passphrase is a lost key.")?;
+        writeln!(
+            to,
+            "next    start the node at a terminal, or set {} to a file only it can read",
+            passphrase::VARIABLE
+        )
+    })
+}
+
+fn decrypt(place: &Place, output: &Output) -> Result<(), CliError> {
+    let dir = place.state_dir();
+    let identity = Identity::load(&dir)?;
+    let (peer, was_locked) = (identity.peer().to_string(), identity.is_locked());
+    if was_locked {
+        identity.rewrite(&dir, None)?;
+    }
+    output.done(&json!({ "peer_id": peer, "is_locked": false }), |to| {
+        let what = if was_locked { "unlocked" } else { "it was not locked:" };
+        writeln!(to, "{what}  {}", dir.join(IDENTITY_FILE).display())
     })
 }
 

@@ -39,6 +39,7 @@ mod reach;
 pub mod replay;
 pub mod report;
 pub mod revoke;
+pub mod rotate;
 pub mod run;
 pub mod shell;
 pub mod sim;

@@ -55,6 +55,9 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
     net.bootstrap.clone_from(&config.network.bootstrap);
     net.external.clone_from(&config.network.external);
     net.mdns = config.network.mdns;
+    net.is_behind_router = config.network.behind_router;
+    net.relays = config.network.relay;
+    net.bytes_per_second = config.network.rate_max;
     net.links_max = config.network.links_max;
     // A stranger may watch as well, but sees less.
     let membership = member(&bundle.charter, &me, dir).ok();
@@ -67,6 +70,7 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
         is_member: membership.is_some(),
         credential: membership.and_then(|(_, credential)| credential),
         net,
+        records_max: config.log.records_max,
         watched: web.as_ref().map(web::Web::watched),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()

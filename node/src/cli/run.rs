@@ -5,17 +5,21 @@ use std::time::Duration;
 
 use libp2p::Multiaddr;
 use protocol::id::PeerId;
-use protocol::wire::certificate::Credential;
+use protocol::rng::Seed;
+use protocol::sim::attack::Attack;
 use protocol::wire::charter::{Admission, SignedCharter};
+use protocol::wire::credential::Credential;
 use serde_json::json;
 use tokio::sync::watch;
 
 use crate::cli::backup::refuse_restored;
 use crate::cli::output::{CliError, ExitCode, Output};
 use crate::cli::place::Place;
+use crate::cli::rotate::refuse_unfinished;
 use crate::cli::web::{self, Web};
+use crate::config::hours::Hours;
 use crate::config::load::load;
-use crate::control::order::{self, Orders};
+use crate::control::order::{self, Orders, Verb};
 use crate::control::socket;
 use crate::net::config::NetConfig;
 use crate::recipe::bundle::{Bundle, BundleError, TOKENIZER};
@@ -28,6 +32,7 @@ use crate::store::keys::Identity;
 use crate::store::lock::DirLock;
 use crate::telemetry::log;
 use crate::telemetry::process::machine_memory;
+use crate::trainer::liar::{Liar, lie_named};
 use crate::trainer::responder::Answering;
 use crate::trainer::translate::{Files, Place as Device, TranslateError, open_answering, open_member};
 use crate::trainer::variant::choose;
@@ -67,6 +72,9 @@ pub struct Args {
     /// Record everything the node is told in this file, for `starling replay`
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
+    /// Lie about what was learnt: to test a swarm with a hostile member, never in earnest
+    #[arg(long, hide = true, value_name = "NAME", value_parser = lie_named)]
+    attack: Option<Attack>,
     /// End when the run is through and no linked peer needs this node any more
     #[arg(long)]
     until_done: bool,
@@ -94,6 +102,7 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
     let dir = &config.node.dir;
     let _lock = DirLock::acquire(dir)?;
     refuse_restored(dir)?;
+    refuse_unfinished(dir)?;
     let identity = Identity::load(dir)?;
     let bundle = Bundle::open(&config.node.charter)?;
     let Some(data) = &config.node.data else {
@@ -130,11 +139,21 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
     };
     let learner =
         open_member(&bundle.charter, &files_of(&bundle), data, &device, &me).map_err(learner_error)?;
+    let learner = match args.attack {
+        None => learner,
+        Some(attack) => {
+            tracing::warn!(attack = attack.name(), "this node lies about what it learns");
+            Box::new(Liar::new(learner, attack, &Seed::from_bytes(*identity.seed())))
+        }
+    };
     let mut net = NetConfig::new(*identity.seed(), bundle.charter.run());
     net.listen = config.network.listen_all();
     net.bootstrap.clone_from(&config.network.bootstrap);
     net.external.clone_from(&config.network.external);
     net.mdns = config.network.mdns;
+    net.is_behind_router = config.network.behind_router;
+    net.relays = config.network.relay;
+    net.bytes_per_second = config.network.rate_max;
     net.links_max = config.network.links_max;
     let name = config.node.name.clone().unwrap_or_else(|| me.short());
     let answers = config.node.answer_queries && terms.exchange.predictions;
@@ -160,6 +179,7 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
         start_links: (args.wait_links, Duration::from_secs(args.wait_seconds.into())),
         checkpoint_every: Some(config.train.checkpoint_interval),
         status_every: config.log.status_interval,
+        records_max: config.log.records_max,
         ends_when_drained: args.until_done,
         control: Control::with_orders(obeyed),
         journal: args.journal.clone(),
@@ -167,7 +187,7 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
     };
     let dir = dir.clone();
     tracing::info!(%name, peer = %me, run = %bundle.charter.run().short(), dir = %dir.display(), "node starts");
-    let ended = drive(parts, orders, web)?;
+    let ended = drive(parts, orders, web, config.train.hours)?;
     let data = json!({ "name": name, "peer_id": me.to_string(), "ended": match ended {
         Ended::Stopped => "stopped",
         Ended::Drained => "done",
@@ -208,11 +228,13 @@ pub(super) fn member(
     if let Some(organization) = charter.listed(me) {
         return Ok((organization.to_owned(), None));
     }
-    if matches!(charter.charter().admission, Admission::Closed(_)) {
+    let credential = membership::credential(dir, charter.run())?;
+    let is_listing = matches!(charter.charter().admission, Admission::Closed(_));
+    if is_listing && credential.is_none() {
         let why = format!("the charter lists its members, and {me} is not among them");
         return Err(refused(why, "ask a founder to list this key in a new version of the charter"));
     }
-    let Some(credential) = membership::credential(dir, charter.run())? else {
+    let Some(credential) = credential else {
         let why = format!("the charter admits by invitation, and {me} has used none");
         return Err(refused(why, "ask a founder for an invitation and run `starling join CODE`"));
     };
@@ -249,7 +271,12 @@ pub(super) fn learner_error(error: TranslateError) -> CliError {
 
 /// Runs a node on a runtime of its own until it ends or a signal asks it to; its operator speaks through a socket in its
 /// directory, and over HTTP where that is served.
-fn drive(parts: NodeParts, orders: Orders, web: Option<Web>) -> Result<Ended, CliError> {
+fn drive(
+    parts: NodeParts,
+    orders: Orders,
+    web: Option<Web>,
+    hours: Option<Hours>,
+) -> Result<Ended, CliError> {
     let dir = parts.dir.clone();
     // The network needs little; computing has the trainer's threads.
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -261,6 +288,9 @@ fn drive(parts: NodeParts, orders: Orders, web: Option<Web>) -> Result<Ended, Cl
         let (stop, stopped) = watch::channel(false);
         stop_on_signal(stop);
         let driver = start(parts)?;
+        if let Some(hours) = hours {
+            tokio::spawn(keep_hours(hours, orders.clone()));
+        }
         if let Err(error) = socket::serve(&dir, orders) {
             tracing::warn!(%error, "no control socket: this node cannot be paused or steered");
         }
@@ -271,6 +301,24 @@ fn drive(parts: NodeParts, orders: Orders, web: Option<Web>) -> Result<Ended, Cl
     });
     runtime.shutdown_timeout(Duration::from_secs(2));
     ended
+}
+
+/// Pauses and resumes the node as its hours end and begin. In between its operator has the word.
+async fn keep_hours(hours: Hours, orders: Orders) {
+    let mut trains = true;
+    loop {
+        let should_train = hours.contain(today());
+        if should_train != trains {
+            let verb = if should_train { Verb::Resume } else { Verb::Pause };
+            tracing::info!(?verb, "by the hours in the settings");
+            if orders.give(verb).await.is_none() {
+                return;
+            }
+            trains = should_train;
+        }
+        // Clocks are set and machines sleep: the hour is looked at, not waited for.
+        tokio::time::sleep(Duration::from_secs(10)).await;
+    }
 }
 
 /// Asks a node to stop at the first signal, and ends the process at the second.

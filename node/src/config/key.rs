@@ -5,7 +5,7 @@ use std::time::Duration;
 use libp2p::Multiaddr;
 use toml::de::DeValue;
 
-use crate::config::unit;
+use crate::config::{hours, unit};
 use crate::telemetry::escape;
 use crate::telemetry::log;
 
@@ -33,6 +33,8 @@ pub enum Kind {
     Count(u64, u64),
     /// A time between two bounds, both included.
     Time(Duration, Duration),
+    /// A number of bytes between two bounds, both included, or 0 for none.
+    Size(u64, u64),
     /// A list of network addresses.
     Addresses,
 }
@@ -48,12 +50,18 @@ pub enum Value {
     Count(u64),
     /// A time.
     Time(Duration),
+    /// A number of bytes.
+    Size(u64),
     /// Addresses.
     Addresses(Vec<Multiaddr>),
 }
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
+/// Below this, words about links would wait behind shards for so long that links would count as dead.
+const RATE_LEAST: u64 = 100_000;
+/// A terabyte a second.
+const RATE_MOST: u64 = 1_000_000_000_000;
 
 /// All settings, in the order of the file.
 pub const KEYS: &[Key] = &[
@@ -124,6 +132,24 @@ pub const KEYS: &[Key] = &[
         meaning: "Look for peers on the local network by multicast.",
     },
     Key {
+        name: "network.behind_router",
+        kind: Kind::Switch,
+        default: "false",
+        meaning: "A router keeps others from dialling this node: ask it for a port (UPnP), ask other members whether they can dial this node, and otherwise keep a place at members that relay first words.",
+    },
+    Key {
+        name: "network.relay",
+        kind: Kind::Switch,
+        default: "false",
+        meaning: "Serve members behind routers: tell them whether they can be dialled, and carry their first words, never shards. Needs an address that others can dial.",
+    },
+    Key {
+        name: "network.rate_max",
+        kind: Kind::Size(RATE_LEAST, RATE_MOST),
+        default: "\"0 B\"",
+        meaning: "Most bytes in a second in each direction, all peers together, from \"100 kB\"; 0: no bound. A node that has less than its updates need falls behind.",
+    },
+    Key {
         name: "network.links_max",
         kind: Kind::Count(1, 1024),
         default: "64",
@@ -154,6 +180,12 @@ pub const KEYS: &[Key] = &[
         meaning: "Longest time between two saved states, 1 s to 1 d. After a crash at most this much training is lost.",
     },
     Key {
+        name: "train.hours",
+        kind: Kind::Text(hours::check),
+        default: "\"\"",
+        meaning: "Hours in which the node trains, as \"22:00-06:00\" in UTC or \"22:00-06:00 +01:00\"; in between it stays linked and pauses. Empty: at all hours.",
+    },
+    Key {
         name: "http.listen",
         kind: Kind::Text(http_listen),
         default: "\"127.0.0.1:7180\"",
@@ -176,6 +208,12 @@ pub const KEYS: &[Key] = &[
         kind: Kind::Text(log_format),
         default: "\"text\"",
         meaning: "Log lines as text or json.",
+    },
+    Key {
+        name: "log.records_max",
+        kind: Kind::Size(1 << 20, 1 << 40),
+        default: "\"1 GiB\"",
+        meaning: "Most bytes of each record file (events.jsonl and its like), from \"1 MiB\"; a full one becomes NAME.old, in place of the one before. 0: no bound.",
     },
     Key {
         name: "log.status_interval",
@@ -235,6 +273,7 @@ impl Key {
                 })
             }
             (Kind::Time(least, most), DeValue::String(text)) => time_between(text, least, most),
+            (Kind::Size(least, most), DeValue::String(text)) => size_between(text, least, most),
             (Kind::Addresses, DeValue::Array(items)) => {
                 let texts = items.iter().map(|item| match item.get_ref() {
                     DeValue::String(text) => Ok(text.to_string()),
@@ -261,6 +300,7 @@ impl Key {
             },
             Kind::Count(least, most) => bounded(text.trim().parse().ok(), least, most).ok_or_else(found),
             Kind::Time(least, most) => time_between(text, least, most),
+            Kind::Size(least, most) => size_between(text, least, most),
             Kind::Addresses => addresses(text.split(',').map(str::trim).filter(|item| !item.is_empty())),
         }
     }
@@ -273,6 +313,7 @@ impl Kind {
             Self::Switch => "true or false".into(),
             Self::Count(least, most) => format!("a whole number from {least} to {most}"),
             Self::Time(..) => "a time with its unit in quotes, such as \"30 s\"".into(),
+            Self::Size(..) => "a size with its unit in quotes, such as \"5 MB\"".into(),
             Self::Addresses => "a list of addresses in quotes, such as [\"/ip4/192.0.2.7/tcp/7171\"]".into(),
         }
     }
@@ -287,6 +328,7 @@ impl Value {
             Self::Switch(switch) => switch.to_string(),
             Self::Count(count) => count.to_string(),
             Self::Time(time) => quoted(&unit::show_time(*time)),
+            Self::Size(size) => quoted(&unit::show_size(*size)),
             Self::Addresses(all) => {
                 let items: Vec<_> = all.iter().map(|a| quoted(&a.to_string())).collect();
                 format!("[{}]", items.join(", "))
@@ -307,6 +349,15 @@ fn time_between(text: &str, least: Duration, most: Duration) -> Result<Value, St
     }
     let (least, most) = (unit::show_time(least), unit::show_time(most));
     Err(format!("expected a time from {least} to {most}, found {:?}", short(text)))
+}
+
+fn size_between(text: &str, least: u64, most: u64) -> Result<Value, String> {
+    let size = unit::size(text)?;
+    if size == 0 || (least..=most).contains(&size) {
+        return Ok(Value::Size(size));
+    }
+    let (least, most) = (unit::show_size(least), unit::show_size(most));
+    Err(format!("expected 0 B, or a size from {least} to {most}, found {:?}", short(text)))
 }
 
 /// Most addresses in one list: more would only slow the start down.

@@ -400,6 +400,7 @@ mod tests {
             ("116 quic off but used", b"[network]\nquic = false\nlisten = [\"/ip4/0.0.0.0/udp/1/quic-v1\"]\n", &["network.quic", ":2)", "needs QUIC"]),
             ("116 more bootstrap than links", b"[network]\nlinks_max = 1\nbootstrap = [\"/ip4/192.0.2.1/tcp/1\", \"/ip4/192.0.2.2/tcp/1\"]\n", &["at least the 2 bootstrap peers"]),
             ("116 own address as bootstrap", b"[network]\nexternal = [\"/ip4/192.0.2.1/tcp/1\"]\nbootstrap = [\"/ip4/192.0.2.1/tcp/1\"]\n", &["own external address"]),
+            ("116 relays though nobody can dial it", b"[network]\nrelay = true\nbehind_router = true\n", &["network.relay", "set one of them only"]),
             ("116 nowhere to listen", b"[network]\nlisten = []\n", &["at least one address"]),
             ("116 unreachable external", b"[network]\nexternal = [\"/ip4/0.0.0.0/tcp/1\"]\n", &["nobody can be reached"]),
             ("same address twice", b"[network]\nlisten = [\"/ip4/0.0.0.0/tcp/1\", \"/ip4/0.0.0.0/tcp/1\"]\n", &["each address once"]),

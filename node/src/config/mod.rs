@@ -7,6 +7,7 @@
 //! [`load`] merges the sources; [`template`] writes the commented file; [`charter_file`] reads and writes charters.
 
 pub mod charter_file;
+pub mod hours;
 pub mod key;
 pub mod load;
 pub mod suggest;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 
+use crate::config::hours::Hours;
 use crate::config::key::Value;
 use crate::telemetry::log::{LogConfig, LogFormat};
 
@@ -44,6 +45,7 @@ pub struct NodeSection {
 
 /// How the node is reached.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::struct_excessive_bools)] // each is a switch of the settings file
 pub struct NetworkSection {
     /// Addresses to listen on, as configured; see [`NetworkSection::listen_all`].
     pub listen: Vec<Multiaddr>,
@@ -55,6 +57,12 @@ pub struct NetworkSection {
     pub quic: bool,
     /// Whether peers are looked for by multicast.
     pub mdns: bool,
+    /// Whether a router keeps others from dialling this node.
+    pub behind_router: bool,
+    /// Whether members behind routers are served.
+    pub relay: bool,
+    /// Most bytes a second in each direction; `None` for no bound.
+    pub rate_max: Option<u64>,
     /// Most links at a time.
     pub links_max: u32,
 }
@@ -70,6 +78,8 @@ pub struct TrainSection {
     pub threads: Option<usize>,
     /// Longest time between two saved states.
     pub checkpoint_interval: Duration,
+    /// Hours in which it trains; `None`: all.
+    pub hours: Option<Hours>,
 }
 
 /// Who may look at the node over HTTP.
@@ -88,6 +98,8 @@ pub struct LogSection {
     pub lines: LogConfig,
     /// How often `status.json` is replaced.
     pub status_interval: Duration,
+    /// Most bytes of a record file; `None` for no bound.
+    pub records_max: Option<u64>,
 }
 
 impl NetworkSection {
@@ -157,6 +169,9 @@ impl Config {
                 external: addresses(value("network.external")),
                 quic: switch(value("network.quic")),
                 mdns: switch(value("network.mdns")),
+                behind_router: switch(value("network.behind_router")),
+                relay: switch(value("network.relay")),
+                rate_max: size(value("network.rate_max")),
                 links_max: u32::try_from(count(value("network.links_max"))).expect("its bounds fit u32"),
             },
             train: TrainSection {
@@ -164,6 +179,7 @@ impl Config {
                 variant: filled(value("train.variant")),
                 threads: usize::try_from(count(value("train.threads"))).ok().filter(|&n| n > 0),
                 checkpoint_interval: time(value("train.checkpoint_interval")),
+                hours: filled(value("train.hours")).and_then(|hours| Hours::parse(&hours).ok()),
             },
             http: HttpSection {
                 listen: text(value("http.listen")).parse().ok(),
@@ -179,6 +195,7 @@ impl Config {
                     },
                 },
                 status_interval: time(value("log.status_interval")),
+                records_max: size(value("log.records_max")),
             },
         }
     }
@@ -232,6 +249,13 @@ impl Config {
                 format!("{address} is this node's own external address; name another peer or none"),
             );
         }
+        if network.relay && network.behind_router {
+            say(
+                "network.relay",
+                "it is true but network.behind_router says that others cannot dial this node; set one of them only"
+                    .into(),
+            );
+        }
         let linked = network.bootstrap.len();
         if linked > network.links_max as usize {
             say(
@@ -274,6 +298,14 @@ fn count(value: Value) -> u64 {
     match value {
         Value::Count(count) => count,
         other => panic!("the list of settings names a number here, not {other:?}"),
+    }
+}
+
+/// A number of bytes; `None` for 0, which stands for no bound.
+fn size(value: Value) -> Option<u64> {
+    match value {
+        Value::Size(size) => Some(size).filter(|size| *size > 0),
+        other => panic!("the list of settings names a size here, not {other:?}"),
     }
 }
 

@@ -24,7 +24,7 @@ const TITLE: &str = "starling-backup 1";
 const LIST_BYTES_MAX: u64 = 4 << 20;
 /// Files of a node's directory that a backup holds, by name or by the beginning of it.
 const KEPT: [&str; 9] = [
-    "identity.key",
+    "identity.",
     "starling.toml",
     "sequence",
     "reserved-",

@@ -13,7 +13,10 @@ use protocol::id::PeerId;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use crate::store::atomic::{Durability, replace};
 use crate::store::disk::{Disk, RealDisk, private_dir_builder, private_file_options};
+use crate::store::hex::{from_hex, push_hex};
+use crate::store::{locked, passphrase};
 use crate::telemetry::process::effective_user;
 
 /// Name of the file in the node's directory.
@@ -26,6 +29,8 @@ const FILE_BYTES_MAX: u64 = 1024;
 /// The secret half of a node's identity; wiped from memory when dropped, never printed.
 pub struct Identity {
     seed: Zeroizing<[u8; 32]>,
+    /// The passphrase it is written under, if it is locked.
+    passphrase: Option<Zeroizing<String>>,
 }
 
 /// Why an identity cannot be used or made. Nothing was changed.
@@ -79,6 +84,14 @@ pub enum KeyError {
         /// What is wrong.
         reason: String,
     },
+    /// It is locked, and was not opened.
+    #[error("{path} is locked by a passphrase: {reason}", path = path.display())]
+    Locked {
+        /// The file.
+        path: PathBuf,
+        /// Why it was not opened.
+        reason: String,
+    },
     /// The system refused.
     #[error("could not {what} {path}: {source}", path = path.display())]
     Io {
@@ -96,12 +109,12 @@ impl Identity {
     pub fn generate() -> io::Result<Self> {
         let mut seed = Zeroizing::new([0; 32]);
         getrandom::fill(&mut *seed).map_err(io::Error::other)?;
-        Ok(Self { seed })
+        Ok(Self { seed, passphrase: None })
     }
 
     /// The identity of a known seed, for tests and seeded local swarms.
     pub fn from_seed(seed: [u8; 32]) -> Self {
-        Self { seed: Zeroizing::new(seed) }
+        Self { seed: Zeroizing::new(seed), passphrase: None }
     }
 
     /// The 32 secret bytes.
@@ -133,7 +146,7 @@ impl Identity {
             }
             other => other.map_err(io("create", path))?,
         };
-        let text = self.to_text();
+        let text = self.to_text().map_err(io("lock", path))?;
         let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
         if let Err(source) = written {
             // Half an identity would block the next try.
@@ -144,9 +157,34 @@ impl Identity {
         RealDisk.sync_dir(folder).map_err(io("sync folder", folder))
     }
 
-    /// Reads `dir/identity.key`, refusing it when anybody else could have read or replaced it.
-    pub fn load(dir: &Path) -> Result<Self, KeyError> {
+    /// The same key, to be written under the passphrase of another one, or under none if that has none.
+    pub fn locked_like(self, other: &Self) -> Self {
+        Self { passphrase: other.passphrase.clone(), ..self }
+    }
+
+    /// Whether it is written under a passphrase.
+    pub fn is_locked(&self) -> bool {
+        self.passphrase.is_some()
+    }
+
+    /// Writes `dir/identity.key` anew, under a passphrase or under none. The key stays the same.
+    pub fn rewrite(mut self, dir: &Path, passphrase: Option<Zeroizing<String>>) -> Result<(), KeyError> {
+        self.passphrase = passphrase;
         let path = dir.join(IDENTITY_FILE);
+        let text = self.to_text().map_err(io("lock", &path))?;
+        replace(&RealDisk, &path, text.as_bytes(), Durability::Machine).map_err(io("replace", &path))
+    }
+
+    /// Reads `dir/identity.key`, refusing it when anybody else could have read or replaced it.
+    ///
+    /// The passphrase of a locked one comes from a file, a credential or the terminal; see docs/operating.md.
+    pub fn load(dir: &Path) -> Result<Self, KeyError> {
+        Self::load_from(dir, IDENTITY_FILE)
+    }
+
+    /// The same for a key file of another name in the directory.
+    pub fn load_from(dir: &Path, name: &str) -> Result<Self, KeyError> {
+        let path = dir.join(name);
         let named = match fs::symlink_metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(KeyError::Absent(path)),
             other => other.map_err(io("look at", &path))?,
@@ -160,10 +198,23 @@ impl Identity {
         guard_file(&path, &opened)?;
         let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_BYTES_MAX as usize + 1));
         (&mut file).take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(io("read", &path))?;
+        if bytes.starts_with(locked::TITLE.as_bytes()) {
+            return Self::unlock(&bytes, &path).map_err(|reason| KeyError::Locked { path, reason });
+        }
         Self::from_bytes(&bytes).map_err(|reason| KeyError::Contents { path, reason })
     }
 
-    fn to_text(&self) -> Zeroizing<String> {
+    fn unlock(bytes: &[u8], path: &Path) -> Result<Self, String> {
+        let text = std::str::from_utf8(bytes).map_err(|_| "it is not text".to_owned())?;
+        let passphrase = passphrase::obtain(path)?;
+        let seed = locked::open(&text.replace("\r\n", "\n"), &passphrase)?;
+        Ok(Self { seed, passphrase: Some(passphrase) })
+    }
+
+    fn to_text(&self) -> io::Result<Zeroizing<String>> {
+        if let Some(passphrase) = &self.passphrase {
+            return locked::seal(&self.seed, &self.peer(), passphrase).map(Zeroizing::new);
+        }
         let mut text = Zeroizing::new(String::with_capacity(256));
         text.push_str(TITLE);
         text.push_str("\nseed ");
@@ -171,7 +222,7 @@ impl Identity {
         text.push_str("\ncheck ");
         push_hex(&mut text, &check(&self.seed));
         text.push('\n');
-        text
+        Ok(text)
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
@@ -202,7 +253,7 @@ impl Identity {
         if stated != Some(check(&seed)) || !rest.ends_with('\n') {
             return Err("its check does not match: it was cut short or changed".into());
         }
-        Ok(Self { seed })
+        Ok(Self { seed, passphrase: None })
     }
 }
 
@@ -216,27 +267,6 @@ impl std::fmt::Debug for Identity {
 fn check(seed: &[u8; 32]) -> [u8; 8] {
     let hash = blake3::Hasher::new().update(CHECK_DOMAIN).update(seed).finalize();
     std::array::from_fn(|i| hash.as_bytes()[i])
-}
-
-fn push_hex(text: &mut String, bytes: &[u8]) {
-    for byte in bytes {
-        for digit in [byte >> 4, byte & 15] {
-            text.push(char::from_digit(digit.into(), 16).expect("four bits are one hexadecimal digit"));
-        }
-    }
-}
-
-fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let digits = text.as_bytes();
-    if digits.len() != 2 * N {
-        return None;
-    }
-    let digit = |b: u8| char::from(b).to_digit(16).filter(|_| !b.is_ascii_uppercase());
-    let mut bytes = [0; N];
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = (digit(pair[0])? << 4 | digit(pair[1])?) as u8;
-    }
-    Some(bytes)
 }
 
 fn io<'a>(what: &'static str, path: &'a Path) -> impl Fn(io::Error) -> KeyError + 'a {

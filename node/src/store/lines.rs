@@ -41,6 +41,8 @@ pub struct Lines {
     file: Option<Box<dyn DiskFile>>,
     /// Length up to the end of the last whole line, bytes.
     whole: u64,
+    /// Most bytes of the file before it is put aside.
+    bytes_max: Option<u64>,
     /// Whether a part of a line may stand behind `whole`.
     is_torn: bool,
     lost: u64,
@@ -61,6 +63,7 @@ impl Lines {
             path: path.into(),
             file: None,
             whole: 0,
+            bytes_max: None,
             is_torn: false,
             lost: 0,
             pause: 0,
@@ -104,6 +107,11 @@ impl Lines {
         }
     }
 
+    /// Bounds the file: before it would grow beyond, it becomes `NAME.old` in place of the one before.
+    pub fn keep_within(&mut self, bytes_max: Option<u64>) {
+        self.bytes_max = bytes_max;
+    }
+
     /// Lines that did not reach the file.
     pub fn lost(&self) -> u64 {
         self.lost
@@ -112,6 +120,13 @@ impl Lines {
     fn try_put(&mut self, value: &impl Serialize) -> io::Result<()> {
         let mut line = serde_json::to_vec(value)?;
         line.push(b'\n');
+        let is_full = |max: u64| self.whole > 0 && self.whole + line.len() as u64 > max;
+        if !self.is_torn && self.bytes_max.is_some_and(is_full) {
+            self.file = None;
+            let mut old = self.path.clone().into_os_string();
+            old.push(".old");
+            self.disk.rename(&self.path, Path::new(&old))?;
+        }
         if self.is_torn || self.file.is_none() {
             self.file = None;
             if self.is_torn {
@@ -169,6 +184,26 @@ mod tests {
         let text = fs::read_to_string(&path).unwrap();
         let good = text.lines().filter(|l| serde_json::from_str::<serde_json::Value>(l).is_ok()).count();
         assert_eq!((text.lines().count(), good), (3, 2), "{text}");
+    }
+
+    #[test]
+    fn a_full_file_is_put_aside_and_no_line_is_lost_at_the_turn() {
+        let dir = folder();
+        let path = dir.path().join("events.jsonl");
+        let mut lines = Lines::open(&path).unwrap();
+        lines.keep_within(Some(100));
+        let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap_or_default();
+        let mut last = 0;
+        for n in 0..100 {
+            assert!(lines.put(&serde_json::json!({ "n": n })));
+            let (old, new) = (read("events.jsonl.old"), read("events.jsonl"));
+            assert!(old.len() <= 100 && new.len() <= 100 && new.ends_with(&format!("{{\"n\":{n}}}\n")));
+            let count = old.lines().count() + new.lines().count();
+            assert!(count > last || count >= 10, "at least a whole file is there");
+            last = count;
+        }
+        drop(lines);
+        assert!(Lines::open(&path).unwrap().put(&"more"), "it goes on after a restart");
     }
 
     #[test]
