@@ -505,24 +505,24 @@ fn rotated(bench: &mut Bench, new: u8, grace: u64) -> Vec<u8> {
 #[test]
 fn a_member_goes_on_under_a_new_key_and_the_old_one_is_heard_until_its_grace_ends() {
     let mut bench = Bench::at(0);
-    let early = bench.says(20, Body::Farewell(OuterStep(1)));
+    let early = bench.says(9, Body::Farewell(OuterStep(1)));
     let refusal = bench.peer.open(&early, keys(6).peer(), bench.now).expect_err("nobody knows this key");
     assert_eq!(refusal.offence, Offence::NotMember);
-    let greeting = rotated(&mut bench, 20, 100);
+    let greeting = rotated(&mut bench, 9, 100);
     bench.hears(&greeting, 6);
-    bench.feed(Input::LinkUp(keys(20).peer()));
-    assert!(!bench.hung_up(20));
-    bench.announces(20, 1);
-    let row = bench.peer.peers(bench.now).into_iter().find(|p| p.peer_id == keys(20).peer());
+    bench.feed(Input::LinkUp(keys(9).peer()));
+    assert!(!bench.hung_up(9));
+    bench.announces(9, 1);
+    let row = bench.peer.peers(bench.now).into_iter().find(|p| p.peer_id == keys(9).peer());
     assert_eq!(
         row.map(|p| (p.organization, p.outer_step)),
         Some(("organization 5".to_owned(), OuterStep(1)))
     );
     // Somebody who has the old key as well comes too late with a third.
-    let second = rotated(&mut bench, 21, 100);
+    let second = rotated(&mut bench, 10, 100);
     let message = bench.peer.open(&second, keys(6).peer(), bench.now).expect("it is signed well");
     bench.feed(Input::Heard { gossip: GossipId(0), message });
-    let third = bench.says(21, Body::Farewell(OuterStep(1)));
+    let third = bench.says(10, Body::Farewell(OuterStep(1)));
     assert!(bench.peer.open(&third, keys(6).peer(), bench.now).is_err(), "the first word holds");
     // Both are heard for the time of grace, then the new one alone.
     bench.announces(5, 1);
@@ -530,7 +530,7 @@ fn a_member_goes_on_under_a_new_key_and_the_old_one_is_heard_until_its_grace_end
     let old = bench.says(5, Body::Farewell(OuterStep(1)));
     let refusal = bench.peer.open(&old, keys(6).peer(), bench.now).expect_err("60 its time is over");
     assert_eq!(refusal.offence, Offence::Expired);
-    bench.announces(20, 2);
+    bench.announces(9, 2);
 }
 
 #[test]
@@ -538,23 +538,23 @@ fn who_is_revoked_or_banned_does_not_come_back_under_a_new_key() {
     for is_revoked in [true, false] {
         for rotates_first in [true, false] {
             let mut bench = Bench::at(0);
-            let greeting = rotated(&mut bench, 20, 1_000);
+            let greeting = rotated(&mut bench, 9, 1_000);
             if rotates_first {
                 bench.hears(&greeting, 6);
-                bench.feed(Input::LinkUp(keys(20).peer()));
+                bench.feed(Input::LinkUp(keys(9).peer()));
             }
             if is_revoked {
                 let list = Revocation { run: bench.charter.run(), version: 1, revoked: vec![keys(5).peer()] };
                 let list = cosigned(CoSigned::unsigned(&list), Domain::Revocation, &[1, 2]);
                 bench.feed(Input::Revoked(Box::new(list)));
-                assert_eq!(bench.hung_up(20), rotates_first);
+                assert_eq!(bench.hung_up(9), rotates_first);
             } else {
                 bench.feed(Input::Command(Command::Ban(keys(5).peer())));
             }
             if !rotates_first && let Ok(message) = bench.peer.open(&greeting, keys(6).peer(), bench.now) {
                 bench.feed(Input::Heard { gossip: GossipId(0), message });
             }
-            let word = bench.says(20, Body::Farewell(OuterStep(1)));
+            let word = bench.says(9, Body::Farewell(OuterStep(1)));
             let heard = bench.peer.open(&word, keys(6).peer(), bench.now);
             assert!(heard.is_err(), "revoked: {is_revoked}, rotated first: {rotates_first}");
         }
