@@ -51,4 +51,5 @@ pub mod testnet;
 pub mod top;
 pub mod train;
 mod train_plain;
+mod unfinished;
 pub mod web;

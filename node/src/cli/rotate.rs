@@ -21,6 +21,7 @@ use crate::cli::backup::refuse_restored;
 use crate::cli::output::{CliError, ExitCode, Output};
 use crate::cli::place::Place;
 use crate::cli::run::member;
+use crate::cli::unfinished::NEXT;
 use crate::config::load::load;
 use crate::config::unit;
 use crate::recipe::bundle::Bundle;
@@ -29,18 +30,6 @@ use crate::runtime::membership;
 use crate::store::disk::{Disk as _, RealDisk};
 use crate::store::keys::{IDENTITY_FILE, Identity, KeyError};
 use crate::store::lock::DirLock;
-
-/// The new key until everything else is in place.
-const NEXT: &str = "identity.next";
-
-/// A node does not start between two keys.
-pub(super) fn refuse_unfinished(dir: &Path) -> Result<(), CliError> {
-    if !dir.join(NEXT).exists() {
-        return Ok(());
-    }
-    let why = "a change of key was begun here and did not come to its end";
-    Err(CliError::new(ExitCode::Refused, "the node does not start", why, "give `starling key rotate` again"))
-}
 
 /// Takes a new key.
 #[derive(Clone, Debug, clap::Args)]

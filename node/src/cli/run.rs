@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use crate::cli::backup::refuse_restored;
 use crate::cli::output::{CliError, ExitCode, Output};
 use crate::cli::place::Place;
-use crate::cli::rotate::refuse_unfinished;
+use crate::cli::unfinished::refuse_unfinished;
 use crate::cli::web::{self, Web};
 use crate::config::hours::Hours;
 use crate::config::load::load;

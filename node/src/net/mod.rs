@@ -25,6 +25,7 @@ mod links;
 mod muxer;
 mod nat;
 mod pace;
+mod places;
 mod screen;
 pub mod secured;
 pub mod start;

@@ -26,7 +26,7 @@ use crate::net::gossip::Traffic;
 use crate::net::handle::NetHandle;
 use crate::net::limits::{EVENTS_MAX, LINK_IDLE};
 use crate::net::links::Links;
-use crate::net::nat::Places;
+use crate::net::places::Places;
 use crate::net::screen::{Reach, reach_of};
 use crate::net::swarm::Task;
 use crate::net::translate::from_libp2p;

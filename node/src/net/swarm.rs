@@ -21,7 +21,7 @@ use crate::net::event::{DownReason, FailReason, NetEvent};
 use crate::net::gossip::{Traffic, Unpublished};
 use crate::net::limits::{BOOK_ADDRESSES_MAX, HANGUP_PAUSE, OUTBOX_MAX, PARKED_MAX, PARKED_WITHIN, TICK};
 use crate::net::links::Links;
-use crate::net::nat::Places;
+use crate::net::places::Places;
 use crate::net::translate::{split_peer, to_libp2p};
 
 /// Longest wait for connections to close at the end.
