@@ -1,23 +1,21 @@
 //! A model being trained: the one door through which the rest of the system trains, predicts, saves and mixes.
 //!
-//! A session belongs to one thread at a time and can be sent to another. Parameters cross its border as one flat `f32`
-//! vector sorted by tensor name. A step either succeeds as a whole or changes nothing: a loss or gradient that is not
-//! finite drops the step, and the first step is refused if some parameter would never learn.
+//! A session belongs to one thread at a time. Parameters cross its border as one flat `f32` vector sorted by tensor name.
+//! A step succeeds as a whole or changes nothing; the first is refused if some parameter would never learn.
 
 use std::path::Path;
 use std::sync::Arc;
 
+use candle_core::{Device, Tensor};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde::{Deserialize, Serialize};
 
 use crate::arch::cache::Cache;
 use crate::arch::config::{ArchConfig, Head};
-use crate::arch::input::Input;
-use crate::arch::neighbourhood::Neighbourhood;
-use crate::data::batch::{Batch, IGNORE, Inputs, NodeBatch, Targets};
+use crate::arch::weights::Weights;
+use crate::data::batch::{Batch, Inputs};
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
-use crate::ops::bag::Lists;
 use crate::ops::loss::{CrossEntropy, cross_entropy};
 use crate::ops::vector::all_finite;
 use crate::params::folder;
@@ -27,6 +25,8 @@ use crate::train::adapter::{AdapterConfig, AdapterEngine, FIRST_FACTOR};
 use crate::train::composed::ComposedEngine;
 use crate::train::engine::Engine;
 use crate::train::explicit::ExplicitEngine;
+use crate::train::input::{has_context, input_of, targets_of};
+use crate::train::noisy::{RowNoise, noisy_gradient};
 use crate::train::optimizer::{OptimizerConfig, OptimizerState};
 
 /// How a session trains.
@@ -181,7 +181,8 @@ impl Session {
             };
         }
         if config.optimizer.state_vectors() != self.config.optimizer.state_vectors() {
-            self.engine.restore_optimizer(&empty_state(&config.optimizer, self.parameter_count()))?;
+            self.engine
+                .restore_optimizer(&OptimizerState::empty(&config.optimizer, self.parameter_count()))?;
         }
         self.config = config;
         Ok(())
@@ -216,6 +217,24 @@ impl Session {
     pub fn read(&self, flat: &mut [f32]) -> Result<()> {
         self.check_length(flat.len())?;
         self.engine.read(flat)
+    }
+
+    /// What a saved model has, as tensors by name on the processor: for whoever takes derivatives by the input.
+    ///
+    /// # Errors
+    /// The tensor library fails.
+    pub fn tensors(&self) -> Result<Weights> {
+        let slots = self.engine.whole_slots();
+        let mut flat = vec![0.0; slots.total()];
+        self.engine.read_whole(&mut flat)?;
+        slots
+            .by_name()
+            .map(|slot| {
+                let values = &flat[slot.flat..slot.flat + slot.range.len()];
+                let tensor = Tensor::from_slice(values, slot.shape.as_slice(), &Device::Cpu);
+                Ok((slot.name.clone(), tensor.map_err(Error::tensor("copy parameters"))?))
+            })
+            .collect()
     }
 
     /// Replaces the parameters; refuses a wrong length or a number that is not finite. Optimizer state stays.
@@ -264,17 +283,36 @@ impl Session {
 
     fn step(&mut self, batch: &Batch, rate: f64) -> Result<StepReport> {
         let input = input_of(batch)?;
-        self.set_targets(batch)?;
+        targets_of(&self.head, batch, &mut self.targets)?;
         let seed = self.next_dropout();
         let found = self.engine.gradient(input, &self.targets, &seed)?;
         self.apply(batch, rate, found)
+    }
+
+    /// Takes one optimizer step that tells little about any row (see [`crate::train::privacy`]): the gradient of each batch
+    /// of one row is shortened to `noise.clip`, their sum gets normal noise and is divided by the rows expected. No row at
+    /// all is a step too.
+    ///
+    /// # Errors
+    /// A batch does not fit the model; the parameters stay.
+    pub fn private_step(&mut self, rows: &[Batch], rate: f64, noise: &RowNoise) -> Result<StepReport> {
+        check_rate(rate)?;
+        self.on_pool(|session| {
+            let seed = session.next_dropout();
+            let (engine, head) = (session.engine.as_mut(), &session.head);
+            let found = noisy_gradient(engine, head, rows, noise, &seed)?;
+            let gradient_norm = session.engine.gradient_norm()?;
+            session.engine.apply(&session.config.optimizer, rate, 1.0)?;
+            let samples = rows.len() as u32;
+            Ok(StepReport { loss: found.loss, gradient_norm, samples, dropped: false })
+        })
     }
 
     /// Computes the gradient of a batch without a step, for [`Session::read_gradient`]; the parameters stay.
     pub fn measure_gradient(&mut self, batch: &Batch) -> Result<CrossEntropy> {
         self.on_pool(|session| {
             let input = input_of(batch)?;
-            session.set_targets(batch)?;
+            targets_of(&session.head, batch, &mut session.targets)?;
             let seed = session.dropout.fork_index(session.steps);
             session.engine.gradient(input, &session.targets, &seed)
         })
@@ -377,7 +415,7 @@ impl Session {
     pub fn evaluate_loss(&mut self, batch: &Batch) -> Result<CrossEntropy> {
         self.on_pool(|session| {
             let input = input_of(batch)?;
-            session.set_targets(batch)?;
+            targets_of(&session.head, batch, &mut session.targets)?;
             let outputs = session.engine.logits(input, &mut session.logits)?;
             let labels = session.head.labels();
             Ok(cross_entropy(&mut session.logits[..outputs * labels], labels, &session.targets))
@@ -388,7 +426,7 @@ impl Session {
     pub fn optimizer_state(&self) -> Result<OptimizerState> {
         let mut state = self.engine.optimizer_state()?;
         if state.step == 0 {
-            let empty = empty_state(&self.config.optimizer, self.parameter_count());
+            let empty = OptimizerState::empty(&self.config.optimizer, self.parameter_count());
             (state.first, state.second) = (empty.first, empty.second);
         }
         Ok(state)
@@ -402,7 +440,7 @@ impl Session {
 
     /// Forgets everything the optimizer remembers.
     pub fn reset_optimizer(&mut self) -> Result<()> {
-        self.engine.restore_optimizer(&empty_state(&self.config.optimizer, self.parameter_count()))
+        self.engine.restore_optimizer(&OptimizerState::empty(&self.config.optimizer, self.parameter_count()))
     }
 
     /// Steps begun, dropped ones included: the position of the dropout streams.
@@ -420,52 +458,6 @@ impl Session {
             Some(pool) => pool.install(|| work(self)),
             None => work(self),
         }
-    }
-
-    /// Checks the targets of a batch whose inputs were checked, and lays them out as one per output.
-    fn set_targets(&mut self, batch: &Batch) -> Result<()> {
-        let labels = self.head.labels();
-        let check = |target: i32| {
-            if target == IGNORE || usize::try_from(target).is_ok_and(|target| target < labels) {
-                return Ok(());
-            }
-            Err(Error::shape("target label", format!("{IGNORE} or 0 to {}", labels - 1), target))
-        };
-        self.targets.clear();
-        match (&self.head, &batch.targets, &batch.inputs) {
-            (
-                Head::Tagging { .. } | Head::Language { .. },
-                Targets::Tags(tags),
-                Inputs::Tokens { lengths, .. },
-            ) => {
-                if tags.len() != batch.rows * batch.width || lengths.len() != batch.rows {
-                    return Err(Error::shape("tags in a batch", batch.rows * batch.width, tags.len()));
-                }
-                for (row, length) in tags.chunks_exact(batch.width.max(1)).zip(lengths) {
-                    let (tokens, padding) = row.split_at((*length as usize).min(row.len()));
-                    tokens.iter().try_for_each(|tag| check(*tag))?;
-                    if padding.iter().any(|tag| *tag != IGNORE) {
-                        return Err(Error::shape("target at padding", IGNORE, "a label"));
-                    }
-                    self.targets.extend_from_slice(tokens);
-                }
-            }
-            (Head::Classification { .. }, Targets::Classes(classes), _) => {
-                if classes.len() != batch.rows {
-                    return Err(Error::shape("classes in a batch", batch.rows, classes.len()));
-                }
-                classes.iter().try_for_each(|class| check(*class))?;
-                self.targets.extend_from_slice(classes);
-            }
-            (_, Targets::None, _) => return Err(Error::shape("targets in a batch", "labels", "none")),
-            (Head::Tagging { .. } | Head::Language { .. }, ..) => {
-                return Err(Error::shape("targets of a head with a label per token", "tags", "classes"));
-            }
-            (Head::Classification { .. }, ..) => {
-                return Err(Error::shape("targets of a classification head", "classes", "tags"));
-            }
-        }
-        Ok(())
     }
 }
 
@@ -506,53 +498,4 @@ fn check_rate(rate: f64) -> Result<()> {
         return Ok(());
     }
     Err(Error::config("learning rate", format!("expected a number from 0, found {rate}")))
-}
-
-fn empty_state(config: &OptimizerConfig, parameters: usize) -> OptimizerState {
-    let vectors = config.state_vectors();
-    let vector = |kept: bool| if kept { vec![0.0; parameters] } else { Vec::new() };
-    OptimizerState { step: 0, first: vector(vectors > 0), second: vector(vectors > 1) }
-}
-
-fn input_of(batch: &Batch) -> Result<Input<'_>> {
-    let (found, input) = match &batch.inputs {
-        Inputs::Tokens { ids, lengths } => {
-            if lengths.len() != batch.rows {
-                return Err(Error::shape("sequences in a batch", batch.rows, lengths.len()));
-            }
-            (ids.len(), Input::Tokens { ids, lengths, width: batch.width })
-        }
-        Inputs::Dense { values } => (values.len(), Input::Dense { values, width: batch.width }),
-        Inputs::Nodes(nodes) => return nodes_of(nodes, batch.rows),
-    };
-    let expected = batch.rows.checked_mul(batch.width);
-    if expected == Some(found) && found > 0 {
-        return Ok(input);
-    }
-    let expected =
-        expected.map_or_else(|| "a size that fits memory".into(), |size| format!("{size}, at least 1"));
-    Err(Error::shape("inputs in a batch", expected, found))
-}
-
-/// The nodes of a batch; the architecture checks that their lists fit together.
-fn nodes_of(nodes: &NodeBatch, rows: usize) -> Result<Input<'_>> {
-    if nodes.hops.first().copied() != Some(rows as u32) {
-        return Err(Error::shape("nodes in a batch", rows, nodes.hops.first().copied().unwrap_or(0)));
-    }
-    let lists = |starts, entries| Lists { starts, entries };
-    Ok(Input::Nodes(Neighbourhood {
-        hops: &nodes.hops,
-        neighbours: lists(&nodes.neighbour_starts, &nodes.neighbours),
-        features: lists(&nodes.feature_starts, &nodes.features),
-    }))
-}
-
-/// Whether attention has anything to choose from: sequences of one token give queries and keys no gradient.
-fn has_context(batch: &Batch) -> bool {
-    match &batch.inputs {
-        Inputs::Tokens { lengths, .. } => lengths.iter().any(|length| *length > 1),
-        Inputs::Dense { .. } => true,
-        // Nodes without features or neighbours give some tensors no gradient; a batch like that proves nothing.
-        Inputs::Nodes(nodes) => !nodes.features.is_empty() && !nodes.neighbours.is_empty(),
-    }
 }

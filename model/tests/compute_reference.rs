@@ -1,12 +1,13 @@
 //! The explicit engine against candle's automatic differentiation: same weights, same batch, same loss and gradients.
 
 use candle_core::Device;
-use model::arch::config::{ArchConfig, EncoderConfig, Head, MlpConfig};
+use model::arch::config::{ArchConfig, EncoderConfig, Head, MlpConfig, MultimodalConfig, TableConfig};
 use model::arch::decoder_config::DecoderConfig;
 use model::arch::graph_config::GraphConfig;
 use model::arch::input::Input;
 use model::arch::neighbourhood::Neighbourhood;
 use model::arch::patch_config::PatchConfig;
+use model::arch::records::{Nodes, Numbers, Records, Texts};
 use model::data::batch::NodeBatch;
 use model::data::graph::Graph;
 use model::data::neighbourhoods::Surroundings;
@@ -283,6 +284,98 @@ fn gradients_of_patch_encoders_agree_with_automatic_differentiation() {
     compare(&patches(), Head::Classification { labels: 4 }, input, &NODE_CLASSES);
 }
 
+/// Five pairs of the ten nodes.
+const PAIR_CLASSES: [i32; 5] = [0, 1, -100, 1, 0];
+
+#[test]
+fn gradients_of_pairs_agree_with_automatic_differentiation() {
+    for num_layers in 1..=2 {
+        let batch = nodes(num_layers);
+        compare(&graph(0.3, num_layers), Head::Pair { labels: 2 }, of_nodes(&batch), &PAIR_CLASSES);
+    }
+}
+
+fn multimodal() -> ArchConfig {
+    let ArchConfig::Encoder(text) = encoder(0.1, Activation::Gelu) else { unreachable!() };
+    let (ArchConfig::Patch(image), ArchConfig::Graph(graph)) = (patches(), graph(0.2, 2)) else {
+        unreachable!()
+    };
+    ArchConfig::Multimodal(Box::new(MultimodalConfig {
+        width: 10,
+        hidden_size: 14,
+        text: Some(text),
+        image: Some(image),
+        table: Some(TableConfig { columns: 3, hidden_size: 9 }),
+        graph: Some(graph),
+    }))
+}
+
+const RECORD_CLASSES: [i32; 12] = [0, 3, 1, -100, 2, 0, 1, 3, 2, 1, 0, 2];
+
+/// Twelve records: texts for the first five, images for ten, columns for six, relations for ten.
+fn records<'a>(ids: &'a [u32], images: &'a [f32], table: &'a [f32], nodes: &'a NodeBatch) -> Input<'a> {
+    let Input::Nodes(nodes) = of_nodes(nodes) else { unreachable!() };
+    Input::Records(Records {
+        rows: 12,
+        text: Some(Texts { rows: &[0, 1, 2, 3, 4], ids, lengths: &LENGTHS, width: 16 }),
+        image: Some(Numbers { rows: &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10], values: images, width: 72 }),
+        table: Some(Numbers { rows: &[0, 2, 4, 6, 8, 11], values: table, width: 6 }),
+        graph: Some(Nodes { rows: &[0, 1, 2, 3, 4, 5, 8, 9, 10, 11], nodes }),
+    })
+}
+
+fn columns() -> Vec<f32> {
+    (0..6 * 6)
+        .map(|k| if k % 2 == 1 { (k % 3) as f32 / 2.0 } else { ((k * 37) % 101) as f32 / 50.0 - 1.0 })
+        .collect()
+}
+
+#[test]
+fn gradients_of_joined_towers_agree_with_automatic_differentiation() {
+    let (ids, images, table, nodes) = (tokens(), images(), columns(), nodes(2));
+    let input = records(&ids, &images, &table, &nodes);
+    compare(&multimodal(), Head::Classification { labels: 4 }, input, &RECORD_CLASSES);
+}
+
+#[test]
+fn a_modality_that_is_absent_changes_nothing_of_the_others() {
+    let (ids, images, table, nodes) = (tokens(), images(), columns(), nodes(2));
+    let arch = multimodal();
+    let mut engine = ExplicitEngine::new(&arch, &Head::Classification { labels: 4 }).unwrap();
+    let flat = weights(&engine, &Seed::from_u64(5));
+    engine.write(&flat).unwrap();
+    let Input::Records(whole) = records(&ids, &images, &table, &nodes) else { unreachable!() };
+    let (mut with, mut without) = (Vec::new(), Vec::new());
+    engine.logits(Input::Records(whole), &mut with).unwrap();
+    let bare = Records { text: None, graph: None, table: None, ..whole };
+    engine.logits(Input::Records(bare), &mut without).unwrap_err();
+    // Rows 6 and 7 have no text and no relations: they answer the same without either.
+    let rows: Vec<u32> = (0..12).collect();
+    let full: Vec<f32> = (0..12 * 72).map(|k| images[k % images.len()]).collect();
+    let image = Some(Numbers { rows: &rows, values: &full, width: 72 });
+    engine.logits(Input::Records(Records { image, ..whole }), &mut with).unwrap();
+    engine.logits(Input::Records(Records { image, text: None, graph: None, ..whole }), &mut without).unwrap();
+    assert_eq!(with[6 * 4..8 * 4], without[6 * 4..8 * 4]);
+    assert_ne!(with[..4], without[..4]);
+    // Training without a modality leaves its tower's gradient at 0.
+    engine
+        .gradient(
+            Input::Records(Records { image, text: None, graph: None, ..whole }),
+            &RECORD_CLASSES,
+            &Seed::from_u64(1),
+        )
+        .unwrap();
+    let mut gradient = vec![1.0; flat.len()];
+    engine.read_gradient(&mut gradient).unwrap();
+    for slot in engine.slots().by_name().filter(|slot| slot.name.starts_with("text.")) {
+        assert!(
+            gradient[slot.flat..slot.flat + slot.range.len()].iter().all(|value| *value == 0.0),
+            "{}",
+            slot.name
+        );
+    }
+}
+
 /// Whether an architecture trains as a whole: a tensor without a gradient would silently stay as it is.
 fn every_tensor_gets_a_gradient(arch: &ArchConfig, head: Head, input: Input<'_>, targets: &[i32]) {
     let mut engine = ExplicitEngine::new(arch, &head).unwrap();
@@ -317,6 +410,11 @@ fn every_tensor_of_every_architecture_gets_a_gradient() {
     let images = images();
     let input = Input::Dense { values: &images, width: 72 };
     every_tensor_gets_a_gradient(&patches(), classes, input, &NODE_CLASSES);
+    let batch = self::nodes(2);
+    every_tensor_gets_a_gradient(&graph(0.2, 2), Head::Pair { labels: 2 }, of_nodes(&batch), &PAIR_CLASSES);
+    let (table, batch) = (columns(), self::nodes(2));
+    let all = records(&ids, &images, &table, &batch);
+    every_tensor_gets_a_gradient(&multimodal(), classes, all, &RECORD_CLASSES);
     let mlp = ArchConfig::Mlp(MlpConfig { layers: vec![12, 8, 4] });
     every_tensor_gets_a_gradient(&mlp, classes, Input::Dense { values: &values, width: 12 }, &NODE_CLASSES);
 }
@@ -373,6 +471,12 @@ fn gradients_of_whole_networks_agree_with_differences_of_the_loss() {
         let head = Head::Classification { labels: 4 };
         check_slope(&graph(0.3, num_layers), head, of_nodes(&batch), &NODE_CLASSES);
     }
+    let batch = nodes(1);
+    check_slope(&graph(0.3, 1), Head::Pair { labels: 2 }, of_nodes(&batch), &PAIR_CLASSES);
+    let batch = nodes(2);
+    let table = columns();
+    let all = records(&ids, &images, &table, &batch);
+    check_slope(&multimodal(), Head::Classification { labels: 4 }, all, &RECORD_CLASSES);
     for tied in [false, true] {
         check_slope(&decoder(tied), Head::Language { labels: 50 }, input, &next_tokens());
     }

@@ -7,11 +7,13 @@
 use candle_core::{D, Device, Result, Tensor};
 use candle_nn::ops::{log_softmax, softmax};
 
-use crate::arch::config::{ArchConfig, EncoderConfig, Head, MlpConfig};
+use crate::arch::config::{ArchConfig, EncoderConfig, Head, MlpConfig, MultimodalConfig};
 use crate::arch::input::{Input, Packed};
 use crate::arch::masks::{Site, StepDropout};
-use crate::arch::weights::{Weights, get};
-use crate::arch::{composed_decoder, composed_graph, composed_patch};
+use crate::arch::modality::Modality;
+use crate::arch::records::Records;
+use crate::arch::weights::{Weights, get, linear};
+use crate::arch::{composed_decoder, composed_graph, composed_multimodal, composed_patch};
 use crate::error::Error;
 use crate::ops::activation::Activation;
 use crate::ops::dropout::Dropout;
@@ -33,14 +35,18 @@ pub fn logits(
             packed.set(ids, lengths, width, config.vocab_size, config.max_position_embeddings)?;
             let step = step_dropout(config.dropout, training);
             let pass = Pass { config, weights, device, lengths, width, step };
-            pass.encoder(head, ids).map_err(Error::tensor("forward pass of an encoder"))
+            let words = pass.words(ids);
+            let logits = words.and_then(|words| pass.encoder(head, &words));
+            logits.map_err(Error::tensor("forward pass of an encoder"))
         }
         (ArchConfig::Mlp(config), Input::Dense { values, width }) => {
             let inputs = config.layers[0];
             if width != inputs || values.is_empty() || !values.len().is_multiple_of(width) {
                 return Err(Error::shape("features per row", inputs, width));
             }
-            mlp(config, weights, values, device).map_err(Error::tensor("forward pass of an mlp"))
+            Tensor::from_slice(values, (values.len() / inputs, inputs), device)
+                .and_then(|values| mlp(config, weights, &values))
+                .map_err(Error::tensor("forward pass of an mlp"))
         }
         (ArchConfig::Decoder(config), Input::Tokens { ids, lengths, width }) => {
             let mut packed = Packed::default();
@@ -52,17 +58,120 @@ pub fn logits(
             if width != config.image_values() || values.is_empty() || !values.len().is_multiple_of(width) {
                 return Err(Error::shape("values of an image", config.image_values(), width));
             }
-            composed_patch::logits(config, weights, values, device)
+            let mut cut = Vec::new();
+            config.cut(values, &mut cut);
+            let shape = (values.len() / width * config.patches(), config.patch_values());
+            Tensor::from_vec(cut, shape, device)
+                .and_then(|patches| composed_patch::logits(config, weights, &patches))
                 .map_err(Error::tensor("forward pass of a patch encoder"))
         }
         (ArchConfig::Graph(config), Input::Nodes(batch)) => {
             batch.check(config.num_layers, config.features)?;
             let step = step_dropout(config.dropout, training);
-            composed_graph::logits(config, weights, batch, step, device)
-                .map_err(Error::tensor("forward pass of a graph network"))
+            let states = composed_graph::logits(config, weights, batch, step, device);
+            let logits = match head {
+                Head::Pair { .. } if !batch.targets().is_multiple_of(2) => {
+                    return Err(Error::shape(
+                        "nodes of a batch of pairs",
+                        "two for each pair",
+                        batch.targets(),
+                    ));
+                }
+                Head::Pair { .. } => states.and_then(|states| composed_multimodal::pairs(weights, &states)),
+                _ => states,
+            };
+            logits.map_err(Error::tensor("forward pass of a graph network"))
+        }
+        (ArchConfig::Multimodal(config), Input::Records(records)) => {
+            joined(config, weights, records, device, training)
         }
         (arch, input) => Err(Error::shape("input of the model", arch.reads(), input.kind())),
     }
+}
+
+/// What a network reads as one differentiable tensor of parts: `(tokens, hidden)` word vectors of one text, `(1, values)`,
+/// or `(patches, values)` of one image.
+///
+/// # Errors
+/// The architecture has no such tensor, or the input is not one row of its own kind.
+pub fn parts(arch: &ArchConfig, weights: &Weights, input: Input<'_>) -> std::result::Result<Tensor, Error> {
+    let device = &Device::Cpu;
+    let wrong = || Error::tensor("parts of an input");
+    match (arch, input) {
+        (ArchConfig::Encoder(config), Input::Tokens { ids, lengths, width }) => {
+            let mut packed = Packed::default();
+            packed.set(ids, lengths, width, config.vocab_size, config.max_position_embeddings)?;
+            Pass { config, weights, device, lengths, width, step: None }.words(ids).map_err(wrong())
+        }
+        (ArchConfig::Mlp(config), Input::Dense { values, width }) if width == config.layers[0] => {
+            Tensor::from_slice(values, (values.len() / width, width), device).map_err(wrong())
+        }
+        (ArchConfig::Patch(config), Input::Dense { values, width }) if width == config.image_values() => {
+            let mut cut = Vec::new();
+            config.cut(values, &mut cut);
+            let shape = (cut.len() / config.patch_values(), config.patch_values());
+            Tensor::from_vec(cut, shape, device).map_err(wrong())
+        }
+        (arch, input) => Err(Error::shape("input to explain", arch.reads(), input.kind())),
+    }
+}
+
+/// `logits (outputs, labels)` of several rows of parts, one behind the other, each as [`parts`] gives them; texts have
+/// `tokens` tokens each.
+///
+/// # Errors
+/// The tensor library fails.
+pub fn logits_of_parts(
+    arch: &ArchConfig,
+    head: &Head,
+    weights: &Weights,
+    parts: &Tensor,
+    tokens: usize,
+) -> std::result::Result<Tensor, Error> {
+    let wrong = Error::tensor("forward pass of parts");
+    match arch {
+        ArchConfig::Encoder(config) => {
+            let rows = parts.dim(0).map_err(Error::tensor("forward pass of parts"))? / tokens.max(1);
+            let lengths = vec![tokens as u32; rows];
+            let device = &Device::Cpu;
+            let pass = Pass { config, weights, device, lengths: &lengths, width: tokens, step: None };
+            pass.encoder(head, parts).map_err(wrong)
+        }
+        ArchConfig::Mlp(config) => mlp(config, weights, parts).map_err(wrong),
+        ArchConfig::Patch(config) => composed_patch::logits(config, weights, parts).map_err(wrong),
+        ArchConfig::Decoder(_) | ArchConfig::Graph(_) | ArchConfig::Multimodal(_) => {
+            Err(Error::shape("architecture to explain", "an encoder, an mlp or a patch encoder", "another"))
+        }
+    }
+}
+
+fn joined(
+    config: &MultimodalConfig,
+    weights: &Weights,
+    records: Records<'_>,
+    device: &Device,
+    training: Option<&Seed>,
+) -> std::result::Result<Tensor, Error> {
+    let towers = config.towers();
+    records.check(&towers.iter().map(|(modality, _)| *modality).collect::<Vec<Modality>>())?;
+    let wrong = || Error::tensor("forward pass of joined towers");
+    let (mut states, mut scores) = (Vec::new(), Vec::new());
+    for (modality, arch) in towers {
+        let name = modality.name();
+        let Some((rows, input)) = records.part(modality) else { continue };
+        let prefix = format!("{name}.");
+        let own: Weights = weights
+            .iter()
+            .filter_map(|(name, tensor)| Some((name.strip_prefix(&prefix)?.to_owned(), tensor.clone())))
+            .collect();
+        let seed = training.map(|seed| seed.fork(name));
+        let said = logits(&arch, &config.tower_head(), &own, input, device, seed.as_ref())?;
+        let gated = composed_multimodal::gated(name, weights, &said, rows, records.rows, device);
+        let (state, score) = gated.map_err(wrong())?;
+        states.push(state);
+        scores.push(score);
+    }
+    composed_multimodal::join(weights, &states, &scores).map_err(wrong())
 }
 
 fn step_dropout(probability: f64, training: Option<&Seed>) -> Option<StepDropout> {
@@ -108,14 +217,16 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    fn encoder(&self, head: &Head, ids: &[u32]) -> Result<Tensor> {
-        let mut x = self.embed(ids)?; // (rows * width, hidden)
+    fn encoder(&self, head: &Head, words: &Tensor) -> Result<Tensor> {
+        let mut x = self.embed(words)?; // (rows * width, hidden)
         let mask = self.padding_mask()?;
         for layer in 0..self.config.num_hidden_layers {
             x = self.block(&x, layer, &mask)?;
         }
         let mut read = match head {
-            Head::Tagging { .. } | Head::Language { .. } => x.index_select(&self.token_rows()?, 0)?,
+            Head::Tagging { .. } | Head::Language { .. } | Head::Pair { .. } => {
+                x.index_select(&self.token_rows()?, 0)?
+            }
             Head::Classification { .. } => {
                 let firsts: Vec<u32> = (0..self.lengths.len()).map(|row| (row * self.width) as u32).collect();
                 let firsts = Tensor::new(firsts, self.device)?;
@@ -130,14 +241,18 @@ impl Pass<'_> {
         linear(self.weights, &read, "classifier")
     }
 
-    fn embed(&self, ids: &[u32]) -> Result<Tensor> {
-        let rows = self.lengths.len();
+    /// Word vectors `(rows * width, hidden)`.
+    fn words(&self, ids: &[u32]) -> Result<Tensor> {
         // Ids at padding are not checked, so they are not looked up.
         let ids: Vec<u32> =
             ids.iter().enumerate().map(|(k, id)| if self.is_token(k) { *id } else { 0 }).collect();
-        let ids = Tensor::new(ids, self.device)?;
+        let table = get(self.weights, "bert.embeddings.word_embeddings.weight")?;
+        table.index_select(&Tensor::new(ids, self.device)?, 0)
+    }
+
+    fn embed(&self, words: &Tensor) -> Result<Tensor> {
+        let rows = self.lengths.len();
         let table = |part: &str| get(self.weights, &format!("bert.embeddings.{part}"));
-        let words = table("word_embeddings.weight")?.index_select(&ids, 0)?;
         let places: Vec<u32> = (0..rows * self.width).map(|k| (k % self.width) as u32).collect();
         let places = Tensor::new(places, self.device)?;
         let positions = table("position_embeddings.weight")?.index_select(&places, 0)?;
@@ -254,9 +369,9 @@ fn keep_mask(step: StepDropout, site: Site, length: usize) -> Vec<f32> {
     keep.iter().map(|keep| f32::from(*keep) * step.dropout.scale()).collect()
 }
 
-fn mlp(config: &MlpConfig, weights: &Weights, values: &[f32], device: &Device) -> Result<Tensor> {
+fn mlp(config: &MlpConfig, weights: &Weights, values: &Tensor) -> Result<Tensor> {
     let layers = config.layers.len() - 1;
-    let mut x = Tensor::from_slice(values, (values.len() / config.layers[0], config.layers[0]), device)?;
+    let mut x = values.clone();
     for layer in 0..layers {
         let weight = get(weights, &format!("layers.{layer:02}.matrix"))?;
         x = x.matmul(&weight.t()?)?.broadcast_add(get(weights, &format!("layers.{layer:02}.offset"))?)?;
@@ -265,9 +380,4 @@ fn mlp(config: &MlpConfig, weights: &Weights, values: &[f32], device: &Device) -
         }
     }
     Ok(x)
-}
-
-fn linear(weights: &Weights, x: &Tensor, name: &str) -> Result<Tensor> {
-    let weight = get(weights, &format!("{name}.weight"))?;
-    x.matmul(&weight.t()?)?.broadcast_add(get(weights, &format!("{name}.bias"))?)
 }

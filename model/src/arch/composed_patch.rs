@@ -1,25 +1,18 @@
 //! The patch encoder as differentiable candle operations.
 
-use candle_core::{D, Device, Result, Tensor};
+use candle_core::{D, Result, Tensor};
 use candle_nn::ops::softmax;
 
 use crate::arch::patch_config::PatchConfig;
-use crate::arch::weights::{Weights, get};
+use crate::arch::weights::{Weights, get, linear};
 use crate::ops::activation::Activation;
 
-/// `logits (images, labels)` from values `(images, channels * side * side)`, already checked.
-pub(super) fn logits(
-    config: &PatchConfig,
-    weights: &Weights,
-    values: &[f32],
-    device: &Device,
-) -> Result<Tensor> {
-    let (hidden, patches) = (config.hidden_size, config.patches());
-    let images = values.len() / config.image_values();
-    let mut cut = Vec::new();
-    config.cut(values, &mut cut);
+/// `logits (images, labels)` from images cut into patches, `(images * patches, patch values)`.
+pub(super) fn logits(config: &PatchConfig, weights: &Weights, cut: &Tensor) -> Result<Tensor> {
+    let (hidden, patches, device) = (config.hidden_size, config.patches(), cut.device());
+    let images = cut.dim(0)? / patches;
     let kernel = get(weights, "vit.embeddings.patch_embeddings.projection.weight")?;
-    let projected = Tensor::from_vec(cut, (images * patches, config.patch_values()), device)?
+    let projected = cut
         .matmul(&kernel.reshape((hidden, config.patch_values()))?.t()?)?
         .broadcast_add(get(weights, "vit.embeddings.patch_embeddings.projection.bias")?)?
         .reshape((images, patches, hidden))?;
@@ -70,9 +63,4 @@ fn norm(config: &PatchConfig, weights: &Weights, x: &Tensor, name: &str) -> Resu
         .broadcast_div(&(variance + config.layer_norm_eps)?.sqrt()?)?
         .broadcast_mul(get(weights, &format!("{name}.weight"))?)?
         .broadcast_add(get(weights, &format!("{name}.bias"))?)
-}
-
-fn linear(weights: &Weights, x: &Tensor, name: &str) -> Result<Tensor> {
-    let weight = get(weights, &format!("{name}.weight"))?;
-    x.matmul(&weight.t()?)?.broadcast_add(get(weights, &format!("{name}.bias"))?)
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::arch::decoder_config::DecoderConfig;
 use crate::arch::graph_config::GraphConfig;
+use crate::arch::modality::Modality;
 use crate::arch::patch_config::PatchConfig;
 use crate::error::{Error, Result};
 use crate::ops::activation::Activation;
@@ -25,6 +26,8 @@ pub enum ArchConfig {
     Graph(GraphConfig),
     /// A ViT-compatible patch encoder.
     Patch(PatchConfig),
+    /// Towers for text, images, tables and relations, joined.
+    Multimodal(Box<MultimodalConfig>),
 }
 
 /// Sizes of a BERT-compatible encoder; the names are those of a Hugging Face `config.json`.
@@ -66,6 +69,38 @@ pub struct MlpConfig {
     pub layers: Vec<usize>,
 }
 
+/// Towers that are joined by a gated sum; a tower that is absent is not read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MultimodalConfig {
+    /// Numbers each tower gives, and their gated sum has.
+    pub width: usize,
+    /// Numbers between the sum and the labels.
+    pub hidden_size: usize,
+    /// The tower for texts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<EncoderConfig>,
+    /// The tower for images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<PatchConfig>,
+    /// The tower for columns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<TableConfig>,
+    /// The tower for relations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub graph: Option<GraphConfig>,
+}
+
+/// Sizes of the tower for columns, a perceptron with one hidden layer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TableConfig {
+    /// Columns; each is read as its value (0 where it is missing) and whether it is missing.
+    pub columns: usize,
+    /// Numbers between the columns and the tower's answer.
+    pub hidden_size: usize,
+}
+
 /// What a model puts out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
@@ -85,13 +120,21 @@ pub enum Head {
         /// Tokens of the vocabulary.
         labels: usize,
     },
+    /// One label per pair of nodes.
+    Pair {
+        /// Labels.
+        labels: usize,
+    },
 }
 
 impl Head {
     /// Labels of one output.
     pub fn labels(&self) -> usize {
         match self {
-            Self::Tagging { labels } | Self::Classification { labels } | Self::Language { labels } => *labels,
+            Self::Tagging { labels }
+            | Self::Classification { labels }
+            | Self::Language { labels }
+            | Self::Pair { labels } => *labels,
         }
     }
 
@@ -127,6 +170,7 @@ impl ArchConfig {
             Self::Decoder(config) => validate_decoder(config, head),
             Self::Graph(config) => validate_graph(config, head),
             Self::Patch(config) => validate_patch(config, head),
+            Self::Multimodal(config) => config.validate(head),
         }
     }
 }
@@ -138,6 +182,16 @@ impl ArchConfig {
             Self::Encoder(_) | Self::Decoder(_) => "tokens",
             Self::Mlp(_) | Self::Patch(_) => "features",
             Self::Graph(_) => "nodes of a graph",
+            Self::Multimodal(_) => "records",
+        }
+    }
+
+    /// Whether it reads tokens, so that a tokenizer belongs to it.
+    pub fn reads_text(&self) -> bool {
+        match self {
+            Self::Encoder(_) | Self::Decoder(_) => true,
+            Self::Multimodal(config) => config.text.is_some(),
+            Self::Mlp(_) | Self::Patch(_) | Self::Graph(_) => false,
         }
     }
 }
@@ -172,11 +226,9 @@ impl EncoderConfig {
     }
 
     fn validate(&self, head: &Head) -> Result<()> {
-        if let Head::Language { .. } = head {
-            return Err(Error::config(
-                "head",
-                "expected tagging or classification for an encoder, found language: use a decoder",
-            ));
+        if !matches!(head, Head::Tagging { .. } | Head::Classification { .. }) {
+            let reason = "expected tagging or classification for an encoder, found another: use a decoder for language";
+            return Err(Error::config("head", reason));
         }
         bounded("vocab_size", self.vocab_size, 1, 4 << 20)?;
         bounded("hidden_size", self.hidden_size, 1, 1 << 14)?;
@@ -223,10 +275,51 @@ impl MlpConfig {
                 "layers",
                 format!("expected {labels} outputs, one per label, found {outputs}"),
             )),
-            Head::Tagging { .. } | Head::Language { .. } => Err(Error::config(
+            Head::Tagging { .. } | Head::Language { .. } | Head::Pair { .. } => Err(Error::config(
                 "head",
-                "expected classification for an mlp, found a label per token: use an encoder or a decoder",
+                "expected classification for an mlp, found another: use an encoder, a decoder or a graph",
             )),
+        }
+    }
+}
+
+impl MultimodalConfig {
+    /// The towers there are, each as an architecture of its own, in the order of [`Modality::ALL`].
+    pub fn towers(&self) -> Vec<(Modality, ArchConfig)> {
+        let table = |of: &TableConfig| MlpConfig { layers: vec![2 * of.columns, of.hidden_size, self.width] };
+        [
+            self.text.clone().map(|of| (Modality::Text, ArchConfig::Encoder(of))),
+            self.image.clone().map(|of| (Modality::Image, ArchConfig::Patch(of))),
+            self.table.as_ref().map(|of| (Modality::Table, ArchConfig::Mlp(table(of)))),
+            self.graph.clone().map(|of| (Modality::Graph, ArchConfig::Graph(of))),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
+    /// The head of every tower.
+    pub fn tower_head(&self) -> Head {
+        Head::Classification { labels: self.width }
+    }
+
+    fn validate(&self, head: &Head) -> Result<()> {
+        bounded("width", self.width, 1, 1 << 14)?;
+        bounded("hidden_size", self.hidden_size, 1, 1 << 14)?;
+        if let Some(table) = &self.table {
+            bounded("table.columns", table.columns, 1, 1 << 16)?;
+        }
+        let towers = self.towers();
+        if towers.len() < 2 {
+            let reason = "expected at least two of text, image, table and graph; use the tower's own architecture for one";
+            return Err(Error::config("arch", reason));
+        }
+        for (_, tower) in towers {
+            tower.validate(&self.tower_head())?;
+        }
+        match head {
+            Head::Classification { .. } => Ok(()),
+            _ => Err(Error::config("head", "expected classification for records, found another")),
         }
     }
 }
@@ -258,8 +351,11 @@ fn validate_graph(config: &GraphConfig, head: &Head) -> Result<()> {
     config.validate()?;
     limited(config.matrices())?;
     match head {
-        Head::Classification { .. } => Ok(()),
-        _ => Err(Error::config("head", "expected classification for a graph, found a label per token")),
+        Head::Classification { .. } | Head::Pair { .. } => Ok(()),
+        _ => Err(Error::config(
+            "head",
+            "expected classification or pairs for a graph, found a label per token",
+        )),
     }
 }
 

@@ -31,7 +31,7 @@ impl Classifier {
     pub fn new(head: &Head, width: usize, slots: &mut Slots) -> Self {
         let matrix = Init::Normal(0.02);
         let pooler = match head {
-            Head::Tagging { .. } | Head::Language { .. } => None,
+            Head::Tagging { .. } | Head::Language { .. } | Head::Pair { .. } => None,
             Head::Classification { .. } => Some((
                 slots.add("bert.pooler.dense.weight", &[width, width], matrix),
                 slots.add("bert.pooler.dense.bias", &[width], Init::Zeros),

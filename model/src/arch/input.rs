@@ -1,6 +1,8 @@
 //! What a network reads, checked.
 
+use crate::arch::modality::Modality;
 use crate::arch::neighbourhood::Neighbourhood;
+use crate::arch::records::{Numbers, Records};
 use crate::error::{Error, Result};
 
 /// A batch's inputs, borrowed.
@@ -24,6 +26,8 @@ pub enum Input<'a> {
     },
     /// Nodes of a graph with their surroundings.
     Nodes(Neighbourhood<'a>),
+    /// Rows of several modalities.
+    Records(Records<'a>),
 }
 
 impl Input<'_> {
@@ -33,7 +37,25 @@ impl Input<'_> {
             Self::Tokens { .. } => "tokens",
             Self::Dense { .. } => "features",
             Self::Nodes(_) => "nodes of a graph",
+            Self::Records(_) => "records",
         }
+    }
+}
+
+impl<'a> Records<'a> {
+    /// The rows with a modality and what a tower reads for them; nothing where no row has it.
+    pub fn part(&self, modality: Modality) -> Option<(&'a [u32], Input<'a>)> {
+        let dense = |of: Numbers<'a>| Input::Dense { values: of.values, width: of.width };
+        let input = match modality {
+            Modality::Text => {
+                self.text.map(|of| Input::Tokens { ids: of.ids, lengths: of.lengths, width: of.width })
+            }
+            Modality::Image => self.image.map(dense),
+            Modality::Table => self.table.map(dense),
+            Modality::Graph => self.graph.map(|of| Input::Nodes(of.nodes)),
+        };
+        let rows = self.rows_with(modality);
+        input.filter(|_| !rows.is_empty()).map(|input| (rows, input))
     }
 }
 

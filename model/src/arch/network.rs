@@ -3,28 +3,25 @@
 use crate::arch::cache::Cache;
 use crate::arch::config::{ArchConfig, Head};
 use crate::arch::decoder::Decoder;
-use crate::arch::encoder::Encoder;
-use crate::arch::graph::GraphSage;
 use crate::arch::input::Input;
-use crate::arch::mlp::Mlp;
-use crate::arch::patch::PatchEncoder;
+use crate::arch::multimodal::Multimodal;
+use crate::arch::pairs::PairScorer;
 use crate::arch::slot::Slots;
+use crate::arch::tower::Tower;
 use crate::error::{Error, Result};
 use crate::seed::Seed;
 
 /// A network that computes logits and gradients over flat buffers in storage order.
 #[derive(Debug)]
 pub enum Network {
-    /// A transformer encoder.
-    Encoder(Box<Encoder>),
-    /// A multilayer perceptron.
-    Mlp(Mlp),
+    /// One that stands by itself.
+    Tower(Tower),
     /// A transformer decoder.
     Decoder(Box<Decoder>),
-    /// A graph network.
-    Graph(Box<GraphSage>),
-    /// A patch encoder.
-    Patch(Box<PatchEncoder>),
+    /// A graph network that answers for pairs of nodes.
+    Pairs(Box<PairScorer>),
+    /// Towers, joined.
+    Multimodal(Box<Multimodal>),
 }
 
 impl Network {
@@ -32,16 +29,15 @@ impl Network {
     pub fn new(arch: &ArchConfig, head: &Head) -> Result<(Self, Slots)> {
         arch.validate(head)?;
         let mut slots = Slots::default();
-        let network = match arch {
-            ArchConfig::Encoder(config) => Self::Encoder(Box::new(Encoder::new(config, head, &mut slots))),
-            ArchConfig::Mlp(config) => Self::Mlp(Mlp::new(config, &mut slots)),
-            ArchConfig::Patch(config) => {
-                Self::Patch(Box::new(PatchEncoder::new(config, head.labels(), &mut slots)))
+        let network = match (arch, head) {
+            (ArchConfig::Decoder(config), _) => Self::Decoder(Box::new(Decoder::new(config, &mut slots))),
+            (ArchConfig::Graph(config), Head::Pair { labels }) => {
+                Self::Pairs(Box::new(PairScorer::new(config, *labels, &mut slots)))
             }
-            ArchConfig::Graph(config) => {
-                Self::Graph(Box::new(GraphSage::new(config, head.labels(), &mut slots)))
+            (ArchConfig::Multimodal(config), _) => {
+                Self::Multimodal(Box::new(Multimodal::new(config, head.labels(), &mut slots)))
             }
-            ArchConfig::Decoder(config) => Self::Decoder(Box::new(Decoder::new(config, &mut slots))),
+            _ => Self::Tower(Tower::new(arch, head, &mut slots).expect("all others are towers")),
         };
         slots.seal();
         Ok((network, slots))
@@ -59,36 +55,24 @@ impl Network {
         logits: &mut Vec<f32>,
     ) -> Result<usize> {
         match (self, input) {
-            (Self::Encoder(network), Input::Tokens { ids, lengths, width }) => {
-                network.forward(weights, ids, lengths, width, training, logits)?;
-                Ok(network.outputs())
-            }
-            (Self::Mlp(network), Input::Dense { values, width }) => {
-                network.forward(weights, values, width, logits)?;
-                Ok(network.outputs())
-            }
+            (Self::Tower(network), input) => network.forward(weights, input, training, logits),
             (Self::Decoder(network), Input::Tokens { ids, lengths, width }) => {
                 network.forward(weights, ids, lengths, width, training.is_some(), logits)?;
                 Ok(network.outputs())
             }
-            (Self::Patch(network), Input::Dense { values, width }) => {
-                network.forward(weights, values, width, training.is_some(), logits)?;
-                Ok(network.outputs())
-            }
-            (Self::Graph(network), Input::Nodes(batch)) => {
+            (Self::Pairs(network), Input::Nodes(batch)) => {
                 network.forward(weights, batch, training, logits)?;
                 Ok(network.outputs())
             }
-            (network, input) => Err(Error::shape("input of the model", network.reads(), input.kind())),
-        }
-    }
-
-    /// What it reads, for a message.
-    fn reads(&self) -> &'static str {
-        match self {
-            Self::Encoder(_) | Self::Decoder(_) => "tokens",
-            Self::Mlp(_) | Self::Patch(_) => "features",
-            Self::Graph(_) => "nodes of a graph",
+            (Self::Multimodal(network), Input::Records(records)) => {
+                network.forward(weights, records, training, logits)?;
+                Ok(network.outputs())
+            }
+            (Self::Decoder(_), input) => Err(Error::shape("input of the model", "tokens", input.kind())),
+            (Self::Pairs(_), input) => {
+                Err(Error::shape("input of the model", "pairs of nodes", input.kind()))
+            }
+            (Self::Multimodal(_), input) => Err(Error::shape("input of the model", "records", input.kind())),
         }
     }
 
@@ -102,7 +86,7 @@ impl Network {
     ) -> Result<()> {
         match self {
             Self::Decoder(network) => network.extend(weights, ids, cache, logits),
-            Self::Encoder(_) | Self::Mlp(_) | Self::Graph(_) | Self::Patch(_) => Err(Error::config(
+            Self::Tower(_) | Self::Pairs(_) | Self::Multimodal(_) => Err(Error::config(
                 "arch",
                 "expected a decoder to continue a text, found another architecture",
             )),
@@ -113,11 +97,10 @@ impl Network {
     /// pass, which must have been one for training.
     pub fn backward(&mut self, weights: &[f32], gradient: &mut [f32], dlogits: &[f32]) {
         match self {
-            Self::Encoder(network) => network.backward(weights, gradient, dlogits),
-            Self::Mlp(network) => network.backward(weights, gradient, dlogits),
+            Self::Tower(network) => network.backward(weights, gradient, dlogits),
             Self::Decoder(network) => network.backward(weights, gradient, dlogits),
-            Self::Graph(network) => network.backward(weights, gradient, dlogits),
-            Self::Patch(network) => network.backward(weights, gradient, dlogits),
+            Self::Pairs(network) => network.backward(weights, gradient, dlogits),
+            Self::Multimodal(network) => network.backward(weights, gradient, dlogits),
         }
     }
 }

@@ -42,6 +42,7 @@ pub struct Slot {
 #[derive(Debug, Clone, Default)]
 pub struct Slots {
     list: Vec<Slot>,
+    prefix: String,
     sorted: Vec<usize>,
     length: usize,
 }
@@ -53,10 +54,19 @@ impl Slots {
         let range = self.length..self.length + length;
         self.length = range.end;
         let decays = shape.len() > 1;
-        let slot =
-            Slot { name: name.into(), shape: shape.to_vec(), range: range.clone(), flat: 0, init, decays };
+        let name = format!("{}{}", self.prefix, name.into());
+        let slot = Slot { name, shape: shape.to_vec(), range: range.clone(), flat: 0, init, decays };
         self.list.push(slot);
         range
+    }
+
+    /// Puts a prefix before the names of all tensors that `build` adds: a network inside another keeps its own names.
+    pub fn within<T>(&mut self, prefix: &str, build: impl FnOnce(&mut Self) -> T) -> T {
+        let length = self.prefix.len();
+        self.prefix.push_str(prefix);
+        let built = build(self);
+        self.prefix.truncate(length);
+        built
     }
 
     /// Computes the flat order; call once after the last [`Slots::add`].

@@ -1,6 +1,6 @@
-//! How much a model's answers about nodes depend on their relations.
+//! How much a model's decisions depend on relations.
 //!
-//! The same trained model answers for the same nodes with all edges, with none, with edges rewired at random (every node
+//! The same trained model decides the same with all edges, with none, with edges rewired at random (every node
 //! keeps its number of neighbours, so what is lost is who they are), and with edges of one kind only. What changes is the
 //! influence: of the score, with an interval from a bootstrap over nodes, and of single decisions, which are listed.
 
@@ -14,7 +14,9 @@ use crate::data::dataset::Dataset;
 use crate::data::graph::{Edge, Graph};
 use crate::data::labels::LabelSet;
 use crate::data::neighbourhoods::Surroundings;
+use crate::data::pairs::Pair;
 use crate::error::{Error, Result};
+use crate::eval::ranking::{Ranked, rank, wanted};
 use crate::seed::{Seed, index};
 use crate::task::classify::predict;
 use crate::task::logits::Logits;
@@ -73,6 +75,15 @@ pub struct Influence {
     pub flips: Vec<Flip>,
 }
 
+/// What a model says of one decision: a label or, for a list, what it puts first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// What it says.
+    pub said: String,
+    /// Whether that counts as right.
+    pub is_right: bool,
+}
+
 /// Measures a model on some nodes of a graph, whose classes are known.
 ///
 /// # Errors
@@ -84,15 +95,63 @@ pub fn measure(
     labels: &LabelSet,
     seed: &Seed,
 ) -> Result<Influence> {
-    if nodes.is_empty() {
-        return Err(Error::config("data", "expected nodes with known classes, found none"));
-    }
     let graph = surroundings.graph();
-    let truth: Vec<u32> = nodes.iter().map(|node| graph.labels[*node as usize] as u32).collect();
-    let mut answers = |graph: Graph| -> Result<Vec<u32>> {
+    let truth: Vec<(u32, String)> = nodes
+        .iter()
+        .map(|node| (*node, labels.name(graph.labels[*node as usize] as u32).to_owned()))
+        .collect();
+    compare(graph, &truth, seed, |graph| {
         let rows = Dataset::nodes(Arc::new(surroundings.with_graph(graph)), nodes.to_vec())?;
-        Ok(predict(model, &rows)?.iter().map(|choice| choice.label).collect())
-    };
+        let said = predict(model, &rows)?.into_iter().zip(&truth);
+        Ok(said
+            .map(|(choice, (_, truth))| {
+                let said = labels.name(choice.label).to_owned();
+                Decision { is_right: said == *truth, said }
+            })
+            .collect())
+    })
+}
+
+/// Measures a model on lists of pairs: a decision is what a list puts first, and right when something to be found is
+/// among the first places.
+///
+/// # Errors
+/// As [`measure`].
+pub fn measure_lists(
+    model: &mut impl Logits,
+    surroundings: &Surroundings,
+    pairs: &[Pair],
+    seed: &Seed,
+) -> Result<Influence> {
+    // Which lists count does not depend on scores.
+    let lists: Vec<(u32, String)> = rank(pairs, &vec![0.0; pairs.len()])?
+        .iter()
+        .map(|list| (list.from, format!("one of {}", list.order.iter().filter(|(_, found)| *found).count())))
+        .collect();
+    compare(surroundings.graph(), &lists, seed, |graph| {
+        let rows = Dataset::pairs(Arc::new(surroundings.with_graph(graph)), pairs)?;
+        let ranked = rank(pairs, &wanted(model, &rows)?)?;
+        let first = |list: &Ranked| list.order.first().map_or(String::new(), |(to, _)| format!("node {to}"));
+        Ok(ranked.iter().map(|list| Decision { said: first(list), is_right: list.is_hit }).collect())
+    })
+}
+
+/// Measures decisions with the edges of a graph and with others in their place.
+///
+/// `decided` names each decision and what is right; `decide` makes all of them, in that order, with a graph of the same
+/// nodes.
+///
+/// # Errors
+/// There is no decision, or `decide` fails.
+pub fn compare(
+    graph: &Graph,
+    decided: &[(u32, String)],
+    seed: &Seed,
+    mut decide: impl FnMut(Graph) -> Result<Vec<Decision>>,
+) -> Result<Influence> {
+    if decided.is_empty() {
+        return Err(Error::config("data", "expected examples with known answers, found none"));
+    }
     let mut graphs = vec![
         ("all".to_owned(), graph.clone()),
         ("none".to_owned(), graph.with_edges(Vec::new())),
@@ -106,31 +165,33 @@ pub fn measure(
     }
     let mut variations = Vec::new();
     let mut flips = Vec::new();
-    let mut with_all: Vec<u32> = Vec::new();
+    let mut with_all: Vec<Decision> = Vec::new();
     for (name, graph) in graphs {
         let edges = graph.edges.len();
-        let said = answers(graph)?;
+        let said = decide(graph)?;
+        if said.len() != decided.len() {
+            return Err(Error::shape("decisions", decided.len(), said.len()));
+        }
         if with_all.is_empty() {
             with_all.clone_from(&said);
         }
-        let right: Vec<bool> = said.iter().zip(&truth).map(|(said, truth)| said == truth).collect();
-        let right_with_all: Vec<bool> =
-            with_all.iter().zip(&truth).map(|(said, truth)| said == truth).collect();
+        let right: Vec<bool> = said.iter().map(|decision| decision.is_right).collect();
+        let right_with_all: Vec<bool> = with_all.iter().map(|decision| decision.is_right).collect();
         let (mut lost, mut gained, mut changed) = (0, 0, 0);
-        for (place, node) in nodes.iter().enumerate() {
-            if said[place] == with_all[place] {
+        for (place, (node, truth)) in decided.iter().enumerate() {
+            let (before, now) = (&with_all[place], &said[place]);
+            if now.said == before.said {
                 continue;
             }
             changed += 1;
-            lost += usize::from(right_with_all[place]);
-            gained += usize::from(right[place]);
-            let class = |label: u32| labels.name(label).to_owned();
+            lost += usize::from(before.is_right && !now.is_right);
+            gained += usize::from(now.is_right && !before.is_right);
             flips.push(Flip {
                 variation: name.clone(),
                 node: *node,
-                truth: class(truth[place]),
-                with_all: class(with_all[place]),
-                now: class(said[place]),
+                truth: truth.clone(),
+                with_all: before.said.clone(),
+                now: now.said.clone(),
             });
         }
         let intervals = intervals(&right, &right_with_all, seed);
@@ -147,7 +208,7 @@ pub fn measure(
             gained,
         });
     }
-    Ok(Influence { samples: nodes.len(), variations, flips })
+    Ok(Influence { samples: decided.len(), variations, flips })
 }
 
 /// Percentile intervals of the score and of its change, nodes drawn with replacement.
@@ -225,7 +286,7 @@ impl fmt::Display for Influence {
                 v.gained
             )?;
         }
-        writeln!(out, "{} nodes; lost and gained: right answers among the flips", self.samples)
+        writeln!(out, "{} decisions; lost and gained: right answers among the flips", self.samples)
     }
 }
 

@@ -23,6 +23,10 @@ pub enum Inputs {
     },
     /// Nodes of a graph with their surroundings; the nodes asked for come first.
     Nodes(NodeBatch),
+    /// Pairs of nodes with their surroundings: the first sides come first, then the second sides, then others.
+    Pairs(NodeBatch),
+    /// Rows of several modalities.
+    Records(Box<RecordBatch>),
 }
 
 /// The part of a graph that a batch of nodes depends on, with its own numbering.
@@ -38,6 +42,57 @@ pub struct NodeBatch {
     pub feature_starts: Vec<u32>,
     /// Features.
     pub features: Vec<u32>,
+}
+
+/// Rows of several modalities: for each the rows that have it, and what they have.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct RecordBatch {
+    /// Rows with a text, rising.
+    pub text_rows: Vec<u32>,
+    /// Token ids of the texts, `(texts, text_width)`, padded on the right.
+    pub ids: Vec<u32>,
+    /// Tokens of each text before padding.
+    pub lengths: Vec<u32>,
+    /// Tokens of each text after padding.
+    pub text_width: usize,
+    /// Images.
+    pub image: NumberBatch,
+    /// Columns of tables.
+    pub table: NumberBatch,
+    /// Rows that are nodes, rising.
+    pub graph_rows: Vec<u32>,
+    /// The nodes they are, with their surroundings.
+    pub nodes: NodeBatch,
+    /// Modalities the data set has: text, image, table, graph.
+    pub kinds: [bool; 4],
+}
+
+/// Numbers of some rows.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct NumberBatch {
+    /// The rows, rising.
+    pub rows: Vec<u32>,
+    /// Values, `(rows, width)`.
+    pub values: Vec<f32>,
+    /// Values of each.
+    pub width: usize,
+}
+
+impl RecordBatch {
+    /// Whether every modality of the data set is here in a way that teaches all of its tower, and some row has two.
+    pub fn shows_all(&self) -> bool {
+        let is_shown = [
+            self.lengths.iter().any(|length| *length > 1),
+            !self.image.rows.is_empty(),
+            !self.table.rows.is_empty(),
+            !self.nodes.features.is_empty() && !self.nodes.neighbours.is_empty(),
+        ];
+        let rows = [&self.text_rows, &self.image.rows, &self.table.rows, &self.graph_rows];
+        let mut all: Vec<u32> = rows.into_iter().flatten().copied().collect();
+        all.sort_unstable();
+        self.kinds.iter().zip(is_shown).all(|(has, is_shown)| !has || is_shown)
+            && all.windows(2).any(|pair| pair[0] == pair[1])
+    }
 }
 
 /// What the model should say.

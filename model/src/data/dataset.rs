@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use crate::data::batch::{Batch, IGNORE, Inputs, Targets};
 use crate::data::neighbourhoods::Surroundings;
+use crate::data::pairs::Pair;
+use crate::data::record_rows::RecordRows;
 use crate::error::{Error, Result};
 use crate::seed::Seed;
 
@@ -19,6 +21,10 @@ enum Rows {
     Dense { values: Vec<f32>, width: usize },
     /// Nodes of a graph, each with what lies around it.
     Nodes { surroundings: Arc<Surroundings>, nodes: Vec<u32> },
+    /// Pairs of nodes of a graph, each with what lies around it.
+    Pairs { surroundings: Arc<Surroundings>, pairs: Vec<[u32; 2]> },
+    /// Rows of several modalities.
+    Records(Arc<RecordRows>),
 }
 
 /// What rows are labelled with.
@@ -95,6 +101,31 @@ impl Dataset {
         Ok(Self { rows: Rows::Nodes { surroundings, nodes }, labels: Labels::Classes(classes) })
     }
 
+    /// Pairs of nodes of a graph with a class each.
+    ///
+    /// # Errors
+    /// A node is not in the graph.
+    pub fn pairs(surroundings: Arc<Surroundings>, pairs: &[Pair]) -> Result<Self> {
+        let all = surroundings.graph().len();
+        let sides: Vec<[u32; 2]> = pairs.iter().map(|pair| [pair.from, pair.to]).collect();
+        if let Some(wrong) = sides.iter().flatten().find(|node| **node as usize >= all) {
+            return Err(Error::shape("node of a pair", format!("below {all}"), wrong));
+        }
+        let classes = pairs.iter().map(|pair| pair.class).collect();
+        Ok(Self { rows: Rows::Pairs { surroundings, pairs: sides }, labels: Labels::Classes(classes) })
+    }
+
+    /// Rows of several modalities with a class each.
+    ///
+    /// # Errors
+    /// There is not one class per row.
+    pub fn records(rows: RecordRows, classes: Vec<i32>) -> Result<Self> {
+        if rows.len() != classes.len() {
+            return Err(Error::shape("classes of records", rows.len(), classes.len()));
+        }
+        Ok(Self { rows: Rows::Records(Arc::new(rows)), labels: Labels::Classes(classes) })
+    }
+
     /// Adds a token row with one tag per token ([`IGNORE`] where none counts).
     ///
     /// # Errors
@@ -139,6 +170,8 @@ impl Dataset {
             Rows::Tokens { starts, .. } => starts.len() - 1,
             Rows::Dense { values, width } => values.len() / width,
             Rows::Nodes { nodes, .. } => nodes.len(),
+            Rows::Pairs { pairs, .. } => pairs.len(),
+            Rows::Records(rows) => rows.len(),
         }
     }
 
@@ -152,7 +185,8 @@ impl Dataset {
         match &self.rows {
             Rows::Tokens { starts, .. } => starts[row + 1] - starts[row],
             Rows::Dense { width, .. } => *width,
-            Rows::Nodes { .. } => 1,
+            Rows::Nodes { .. } | Rows::Pairs { .. } => 1,
+            Rows::Records(rows) => rows.width(row),
         }
     }
 
@@ -202,6 +236,11 @@ impl Dataset {
                 let chosen: Vec<u32> = chosen.iter().map(|row| nodes[*row]).collect();
                 Inputs::Nodes(surroundings.of(&chosen, seed))
             }
+            Rows::Pairs { surroundings, pairs } => {
+                let chosen: Vec<[u32; 2]> = chosen.iter().map(|row| pairs[*row]).collect();
+                Inputs::Pairs(surroundings.of_pairs(&chosen, seed))
+            }
+            Rows::Records(rows) => Inputs::Records(Box::new(rows.draw(chosen, seed))),
         };
         let targets = match (&self.labels, &self.rows) {
             (Labels::Tags(all), Rows::Tokens { starts, .. }) => {

@@ -40,6 +40,7 @@ pub struct Graph {
     pub edges: Vec<Edge>,
     starts: Vec<usize>,
     features: Vec<u32>,
+    traces: Vec<Vec<u32>>,
 }
 
 impl Graph {
@@ -83,7 +84,29 @@ impl Graph {
             }
         }
         let edges = sorted.into_iter().collect();
-        Ok(Self { width, kinds, groups: Vec::new(), group: Vec::new(), labels, edges, starts, features: all })
+        let (groups, group, traces) = (Vec::new(), Vec::new(), Vec::new());
+        Ok(Self { width, kinds, groups, group, labels, edges, starts, features: all, traces })
+    }
+
+    /// The same graph, told by which features of others a node shows: who chose a film has the film's trace. An answer
+    /// about a pair must not be read off the trace that the pair itself left.
+    ///
+    /// # Errors
+    /// There is not one list per node, or a feature is out of range.
+    pub fn with_traces(mut self, traces: Vec<Vec<u32>>) -> Result<Self> {
+        if traces.len() != self.len() {
+            return Err(Error::shape("traces of a graph", self.len(), traces.len()));
+        }
+        if let Some(wrong) = traces.iter().flatten().find(|feature| **feature as usize >= self.width) {
+            return Err(Error::shape("trace of a node", format!("below {}", self.width), wrong));
+        }
+        self.traces = traces;
+        Ok(self)
+    }
+
+    /// The features by which a node shows in others.
+    pub fn traces(&self, node: usize) -> &[u32] {
+        self.traces.get(node).map_or(&[], Vec::as_slice)
     }
 
     /// The same graph with its nodes in groups.
@@ -127,8 +150,10 @@ impl Graph {
         let edges = self.edges.iter().filter_map(|e| Some((place(e.from)?, place(e.to)?, e.kind)));
         let names: Vec<String> =
             kept.iter().map(|node| self.groups[self.group[*node as usize] as usize].clone()).collect();
+        let traces = kept.iter().map(|node| self.traces(*node as usize).to_vec()).collect();
         let part = Self::new(self.width, &features, labels, self.kinds.clone(), edges)
             .and_then(|part| part.in_groups(&names))
+            .and_then(|part| if self.traces.is_empty() { Ok(part) } else { part.with_traces(traces) })
             .expect("a part of a graph is a graph");
         (part, kept)
     }

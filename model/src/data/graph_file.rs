@@ -1,7 +1,8 @@
 //! Graphs in files: our own one-file layout, `nodes.tsv` with `edges.tsv`, and MUSAE's three files per region.
 //!
-//! Our file has a line per node, `n TAB id TAB class TAB group TAB features`, and a line per edge, `e TAB from TAB to TAB
-//! kind`; features are numbers with commas, class and group may be empty. The two tables are `id label split
+//! Our file has a line per node, `n TAB id TAB class TAB group TAB features`, perhaps with a column of traces, a line per
+//! edge, `e TAB from TAB to TAB kind`, and for a task on pairs a line per pair, `p TAB from TAB to TAB class`; features
+//! are numbers with commas, class and group may be empty. The two tables are `id label split
 //! feature_indices` and `src dst [kind]`. MUSAE's are `X_edges.csv`, `X_features.json` and `X_target.csv` for each region
 //! X, which becomes the group.
 
@@ -13,6 +14,7 @@ use crate::data::batch::IGNORE;
 use crate::data::graph::Graph;
 use crate::data::json::Json;
 use crate::data::labels::{LabelSet, shown};
+use crate::data::pairs::Pair;
 use crate::data::report::DataReport;
 use crate::data::schema::Schema;
 use crate::data::source::{self, Line, Lines};
@@ -31,6 +33,8 @@ pub struct Read {
     /// Nodes to train on, to choose settings by, to score on; all known nodes are in the first where the file says
     /// nothing.
     pub parts: [Vec<u32>; 3],
+    /// Pairs with a class, of a task on pairs.
+    pub pairs: Vec<Pair>,
     /// What was found.
     pub report: DataReport,
 }
@@ -43,13 +47,21 @@ struct NodeRow {
     part: String,
     group: String,
     features: Vec<u32>,
+    traces: Vec<u32>,
 }
 
 /// Rows before they are numbered.
 struct Draft {
     nodes: Vec<NodeRow>,
     edges: Vec<(u64, String, String, String)>,
+    pairs: Vec<(u64, String, String, String)>,
     report: DataReport,
+}
+
+impl Draft {
+    fn new(report: DataReport) -> Self {
+        Self { nodes: Vec::new(), edges: Vec::new(), pairs: Vec::new(), report }
+    }
 }
 
 /// Reads a file in our layout, a folder with `nodes.tsv` and `edges.tsv`, or one in MUSAE's layout.
@@ -68,7 +80,7 @@ pub fn read(path: &Path, schema: &Schema) -> Result<Read> {
 }
 
 fn own<R: BufRead>(mut lines: Lines<R>) -> Result<Draft> {
-    let mut draft = Draft { nodes: vec![], edges: vec![], report: DataReport::new(lines.name(), "graph") };
+    let mut draft = Draft::new(DataReport::new(lines.name(), "graph"));
     while let Some(line) = lines.next_line()? {
         let (number, text) = match line {
             Line::Text(_, text) if text.trim().is_empty() => continue,
@@ -79,32 +91,38 @@ fn own<R: BufRead>(mut lines: Lines<R>) -> Result<Draft> {
             }
         };
         match text.split('\t').collect::<Vec<_>>()[..] {
-            ["n", id, label, group, features] => match numbers(features) {
-                Ok(features) => draft.nodes.push(NodeRow {
+            ["n", id, label, group, features, ref traces @ ..] if traces.len() < 2 => match numbers(features)
+                .and_then(|features| Ok((features, numbers(traces.first().unwrap_or(&""))?)))
+            {
+                Ok((features, traces)) => draft.nodes.push(NodeRow {
                     line: number,
                     id: id.to_owned(),
                     label: label.to_owned(),
                     part: String::new(),
                     group: group.to_owned(),
                     features,
+                    traces,
                 }),
                 Err(reason) => draft.report.skip(number, reason),
             },
             ["e", from, to, kind] => {
                 draft.edges.push((number, from.to_owned(), to.to_owned(), kind.to_owned()));
             }
-            _ => draft.report.skip(number, "expected a node (n, 5 columns) or an edge (e, 4 columns)"),
+            ["p", from, to, class] => {
+                draft.pairs.push((number, from.to_owned(), to.to_owned(), class.to_owned()));
+            }
+            _ => draft.report.skip(
+                number,
+                "expected a node (n, 5 or 6 columns), an edge (e, 4 columns) or a pair (p, 4 columns)",
+            ),
         }
     }
     Ok(draft)
 }
 
 fn tables(nodes: &Path, edges: &Path) -> Result<Draft> {
-    let mut draft = Draft {
-        nodes: vec![],
-        edges: vec![],
-        report: DataReport::new(nodes.parent().unwrap_or(nodes).display().to_string(), "tsv"),
-    };
+    let folder = nodes.parent().unwrap_or(nodes).display().to_string();
+    let mut draft = Draft::new(DataReport::new(folder, "tsv"));
     let report = &mut draft.report;
     each_row(nodes, '\t', report, |line, columns| match columns {
         [id, label, part, features] => {
@@ -115,6 +133,7 @@ fn tables(nodes: &Path, edges: &Path) -> Result<Draft> {
                 part: (*part).to_owned(),
                 group: String::new(),
                 features: numbers(features)?,
+                traces: Vec::new(),
             });
             Ok(())
         }
@@ -178,11 +197,7 @@ fn musae(folder: &Path) -> Result<Draft> {
             "expected nodes.tsv and edges.tsv, or X_target.csv, X_edges.csv and X_features.json, found none";
         return Err(Error::file(folder, reason));
     }
-    let mut draft = Draft {
-        nodes: vec![],
-        edges: vec![],
-        report: DataReport::new(folder.display().to_string(), "musae"),
-    };
+    let mut draft = Draft::new(DataReport::new(folder.display().to_string(), "musae"));
     for (region, target) in &regions {
         let features = feature_lists(&folder.join(format!("{region}_features.json")))?;
         let heading = heading(target)?;
@@ -205,6 +220,7 @@ fn musae(folder: &Path) -> Result<Draft> {
                 part: String::new(),
                 group: region.clone(),
                 features: own.clone(),
+                traces: Vec::new(),
             });
             Ok(())
         })?;
@@ -262,12 +278,13 @@ fn numbers(text: &str) -> Result<Vec<u32>, String> {
 }
 
 fn finish(draft: Draft, path: &Path, schema: &Schema) -> Result<Read> {
-    let Draft { nodes, edges, mut report } = draft;
+    let Draft { nodes, edges, pairs, mut report } = draft;
     let labels = match schema.label_set()? {
         Some(labels) => labels,
         None => {
-            let names: BTreeSet<&str> =
-                nodes.iter().map(|node| node.label.as_str()).filter(|label| !label.is_empty()).collect();
+            let of_pairs = pairs.iter().map(|(.., class)| class.as_str());
+            let of_nodes = nodes.iter().map(|node| node.label.as_str());
+            let names: BTreeSet<&str> = of_nodes.chain(of_pairs).filter(|label| !label.is_empty()).collect();
             if names.is_empty() { LabelSet::classes(["none"])? } else { LabelSet::classes(names)? }
         }
     };
@@ -303,6 +320,17 @@ fn finish(draft: Draft, path: &Path, schema: &Schema) -> Result<Read> {
             _ => report.skip(*line, "an edge leads to a node that is not there"),
         }
     }
+    let mut paired = Vec::with_capacity(pairs.len());
+    for (line, from, to, class) in &pairs {
+        match (places.get(from.as_str()), places.get(to.as_str()), labels.id(class)) {
+            (Some(from), Some(to), Some(label)) => {
+                paired.push(Pair { from: *from, to: *to, class: label as i32 });
+                *report.labels.entry(class.clone()).or_default() += 1;
+            }
+            (Some(_), Some(_), None) => report.skip(*line, format!("unknown label `{}`", shown(class))),
+            _ => report.skip(*line, "a pair names a node that is not there"),
+        }
+    }
     report.settle(schema.bad_share_max);
     if let Some(reason) = &report.refused {
         return Err(Error::file(path, reason.clone()));
@@ -311,11 +339,15 @@ fn finish(draft: Draft, path: &Path, schema: &Schema) -> Result<Read> {
         return Err(Error::file(path, "expected at least one node, found none"));
     }
     let features: Vec<Vec<u32>> = good.iter().map(|node| node.features.clone()).collect();
-    let width = features.iter().flatten().max().map_or(1, |largest| *largest as usize + 1);
+    let traces = good.iter().flat_map(|node| &node.traces);
+    let width = features.iter().flatten().chain(traces).max().map_or(1, |largest| *largest as usize + 1);
     let mut graph = Graph::new(width, &features, classes, kinds, numbered)?;
     if good.iter().any(|node| !node.group.is_empty()) {
         let groups: Vec<String> = good.iter().map(|node| node.group.clone()).collect();
         graph = graph.in_groups(&groups)?;
+    }
+    if good.iter().any(|node| !node.traces.is_empty()) {
+        graph = graph.with_traces(good.iter().map(|node| node.traces.clone()).collect())?;
     }
     let mut parts = [Vec::new(), Vec::new(), Vec::new()];
     for (number, node) in good.iter().enumerate() {
@@ -329,24 +361,35 @@ fn finish(draft: Draft, path: &Path, schema: &Schema) -> Result<Read> {
             parts[part].push(number as u32);
         }
     }
-    Ok(Read { graph, labels, parts, report })
+    Ok(Read { graph, labels, parts, pairs: paired, report })
 }
 
-/// Writes a graph in our own layout; only the classes that it knows are written.
+/// Writes a graph in our own layout; only the classes that it knows are written, and the pairs given.
 ///
 /// # Errors
 /// The writer fails.
-pub fn write(out: &mut impl Write, graph: &Graph, labels: &LabelSet) -> std::io::Result<()> {
+pub fn write(out: &mut impl Write, graph: &Graph, pairs: &[Pair], labels: &LabelSet) -> std::io::Result<()> {
     for node in 0..graph.len() {
         let class = u32::try_from(graph.labels[node]).map_or("", |class| labels.name(class));
         let group = graph.group.get(node).map_or("", |group| graph.groups[*group as usize].as_str());
-        let features: Vec<String> = graph.features(node).iter().map(u32::to_string).collect();
-        writeln!(out, "n\t{node}\t{class}\t{group}\t{}", features.join(","))?;
+        write!(out, "n\t{node}\t{class}\t{group}\t{}", joined(graph.features(node)))?;
+        match graph.traces(node) {
+            [] => writeln!(out)?,
+            traces => writeln!(out, "\t{}", joined(traces))?,
+        }
     }
     for edge in &graph.edges {
         writeln!(out, "e\t{}\t{}\t{}", edge.from, edge.to, graph.kinds[edge.kind as usize])?;
     }
+    for pair in pairs {
+        let class = u32::try_from(pair.class).map_or("", |class| labels.name(class));
+        writeln!(out, "p\t{}\t{}\t{class}", pair.from, pair.to)?;
+    }
     Ok(())
+}
+
+fn joined(numbers: &[u32]) -> String {
+    numbers.iter().map(u32::to_string).collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]
@@ -374,12 +417,26 @@ mod tests {
         assert_eq!(read_one.parts, [vec![0], vec![2], vec![1]]);
         assert_eq!((read_one.graph.width, read_one.graph.edges.len()), (4, 3));
         let mut bytes = Vec::new();
-        write(&mut bytes, &read_one.graph, &read_one.labels).unwrap();
+        write(&mut bytes, &read_one.graph, &[], &read_one.labels).unwrap();
         let file = folder.path().join("x.graph");
         std::fs::write(&file, bytes).unwrap();
         let again = read(&file, &schema()).unwrap();
         assert_eq!(again.graph, read_one.graph);
         assert_eq!(again.parts[0], [0, 1, 2, 3], "one file is one part");
+    }
+
+    #[test]
+    fn pairs_and_traces_are_written_and_read_back() {
+        let text = "n\ta\t\tx\t0,3\nn\tb\t\t\t1\t3,5\ne\ta\tb\ttrust\np\ta\tb\tliked\np\tb\ta\tpassed\n";
+        let folder = folder(&[("a.graph", text)]);
+        let first = read(&folder.path().join("a.graph"), &schema()).unwrap();
+        assert_eq!((first.graph.width, first.graph.traces(1)), (6, &[3, 5][..]));
+        assert_eq!(first.pairs, [Pair { from: 0, to: 1, class: 0 }, Pair { from: 1, to: 0, class: 1 }]);
+        let mut bytes = Vec::new();
+        write(&mut bytes, &first.graph, &first.pairs, &first.labels).unwrap();
+        std::fs::write(folder.path().join("b.graph"), bytes).unwrap();
+        let again = read(&folder.path().join("b.graph"), &schema()).unwrap();
+        assert_eq!((again.graph, again.pairs, again.labels), (first.graph, first.pairs, first.labels));
     }
 
     #[test]

@@ -36,6 +36,17 @@ impl Surroundings {
 
     /// The chosen nodes, which may repeat, with what lies around them.
     pub fn of(&self, chosen: &[u32], seed: Option<&Seed>) -> NodeBatch {
+        self.cut(chosen, seed, 0)
+    }
+
+    /// Both sides of pairs, the first sides first, with what lies around them. A side does not show the trace of the
+    /// other: an answer must not be read off the features.
+    pub fn of_pairs(&self, pairs: &[[u32; 2]], seed: Option<&Seed>) -> NodeBatch {
+        let side = |side: usize| pairs.iter().map(move |pair| pair[side]);
+        self.cut(&side(0).chain(side(1)).collect::<Vec<u32>>(), seed, pairs.len())
+    }
+
+    fn cut(&self, chosen: &[u32], seed: Option<&Seed>, pairs: usize) -> NodeBatch {
         let mut batch =
             NodeBatch { neighbour_starts: vec![0], feature_starts: vec![0], ..NodeBatch::default() };
         // Only looked up, never walked through: the order of a hash map must not reach the result.
@@ -73,8 +84,15 @@ impl Surroundings {
             }
             batch.hops.push(nodes.len() as u32);
         }
-        for node in &nodes {
-            batch.features.extend_from_slice(self.graph.features(*node as usize));
+        for (place, node) in nodes.iter().enumerate() {
+            let features = self.graph.features(*node as usize);
+            if place < 2 * pairs {
+                let other = nodes[(place + pairs) % (2 * pairs)];
+                let traces = self.graph.traces(other as usize);
+                batch.features.extend(features.iter().filter(|feature| !traces.contains(feature)));
+            } else {
+                batch.features.extend_from_slice(features);
+            }
             batch.feature_starts.push(batch.features.len() as u32);
         }
         batch
@@ -107,6 +125,23 @@ mod tests {
         let first: Vec<u32> =
             batch.neighbours[..3].iter().map(|place| batch.features[*place as usize]).collect();
         assert_eq!(first, [4, 6, 29]);
+    }
+
+    #[test]
+    fn a_side_of_a_pair_does_not_show_the_trace_of_the_other() {
+        // 0 and 1 chose the films 2 and 3, which leave the traces 4 and 5.
+        let features = [vec![0, 4, 5], vec![1, 4], vec![2], vec![3]];
+        let kinds = vec!["trust".to_owned()];
+        let graph = Graph::new(6, &features, vec![0; 4], kinds, [(0, 1, 0)]).unwrap();
+        let graph = graph.with_traces(vec![vec![], vec![], vec![4], vec![5]]).unwrap();
+        let batch = Surroundings::new(graph, 1, 5).of_pairs(&[[0, 2], [0, 3], [1, 3]], None);
+        let of = |node: usize| {
+            &batch.features[batch.feature_starts[node] as usize..batch.feature_starts[node + 1] as usize]
+        };
+        assert_eq!(batch.hops[0], 6);
+        assert_eq!([of(0), of(1), of(2)], [&[0, 5][..], &[0, 4][..], &[1, 4][..]]);
+        assert_eq!([of(3), of(4), of(5)], [&[2][..], &[3][..], &[3][..]]);
+        assert_eq!(batch.neighbours[..2], [2, 2], "who is trusted is seen whole");
     }
 
     #[test]

@@ -23,11 +23,16 @@ pub enum TaskKind {
     Language,
     /// A class per node of a graph.
     Nodes,
+    /// A class per pair of nodes, by which one side is ranked for the other.
+    Pairs,
+    /// A class per record of text, image, columns and relations.
+    Records,
 }
 
 impl TaskKind {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Tagging, Self::Classify, Self::Language, Self::Nodes];
+    pub const ALL: [Self; 6] =
+        [Self::Tagging, Self::Classify, Self::Language, Self::Nodes, Self::Pairs, Self::Records];
 
     /// The name a charter and a model folder have for it.
     pub fn name(self) -> &'static str {
@@ -36,6 +41,8 @@ impl TaskKind {
             Self::Classify => "classify",
             Self::Language => "language",
             Self::Nodes => "nodes",
+            Self::Pairs => "pairs",
+            Self::Records => "records",
         }
     }
 
@@ -44,9 +51,9 @@ impl TaskKind {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// Whether examples are text and need a tokenizer.
+    /// Whether examples are text and nothing else.
     pub fn is_text(self) -> bool {
-        self != Self::Nodes
+        matches!(self, Self::Tagging | Self::Classify | Self::Language)
     }
 
     /// All names, for a message.
@@ -125,7 +132,7 @@ impl Schema {
         let roles: &[&str] = match self.task {
             TaskKind::Tagging => &["token", "tag"],
             TaskKind::Classify => &["text", "label", "group"],
-            TaskKind::Language | TaskKind::Nodes => &[],
+            TaskKind::Language | TaskKind::Nodes | TaskKind::Pairs | TaskKind::Records => &[],
         };
         for (role, column) in &self.columns {
             if !roles.contains(&role.as_str()) {
@@ -151,9 +158,11 @@ impl Schema {
         }
         match self.task {
             TaskKind::Tagging => LabelSet::stated_for_tagging(&self.labels).map(Some),
-            TaskKind::Classify | TaskKind::Language | TaskKind::Nodes => {
-                LabelSet::classes(self.labels.iter().cloned()).map(Some)
-            }
+            TaskKind::Classify
+            | TaskKind::Language
+            | TaskKind::Nodes
+            | TaskKind::Pairs
+            | TaskKind::Records => LabelSet::classes(self.labels.iter().cloned()).map(Some),
         }
     }
 }

@@ -51,7 +51,10 @@ impl Anatomy {
         match teacher {
             ArchConfig::Encoder(config) => encoder(config, head, depth, width),
             ArchConfig::Mlp(config) => mlp(config, head, depth, width),
-            ArchConfig::Decoder(_) | ArchConfig::Graph(_) | ArchConfig::Patch(_) => Err(Error::config(
+            ArchConfig::Decoder(_)
+            | ArchConfig::Graph(_)
+            | ArchConfig::Patch(_)
+            | ArchConfig::Multimodal(_) => Err(Error::config(
                 "students",
                 "expected an encoder or an mlp to cut students out of, found another architecture; give the student's \
                  architecture as a .json file",

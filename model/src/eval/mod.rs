@@ -5,6 +5,7 @@
 
 pub mod classify;
 pub mod language;
+pub mod ranking;
 pub mod report;
 pub mod separation;
 pub mod tagging;

@@ -70,6 +70,23 @@ pub struct LanguageScore {
     pub tokens: u64,
 }
 
+/// Places of a ranking that are looked at.
+pub const DEPTH: usize = 10;
+
+/// How well second sides are ranked.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct RankingScore {
+    /// Normalised discounted cumulative gain of the first [`DEPTH`] places, mean over lists (Järvelin and Kekäläinen
+    /// 2002), with gain 1 for what is to be found.
+    pub ndcg: f64,
+    /// Share of lists with something to be found in the first [`DEPTH`] places.
+    pub hit_rate: f64,
+    /// Chance that what is to be found stands before what is not, mean over lists; half for ties.
+    pub auc: f64,
+    /// Lists.
+    pub lists: u64,
+}
+
 /// The outcome of an evaluation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
@@ -93,6 +110,9 @@ pub struct Report {
     /// Of a language model only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub language: Option<LanguageScore>,
+    /// Of a task on pairs only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ranking: Option<RankingScore>,
     /// Where the data has texts that belong to no class.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub out_of_scope: Option<OutOfScope>,
@@ -126,6 +146,7 @@ impl Report {
             accuracy,
             samples,
             language: None,
+            ranking: None,
             out_of_scope: None,
         }
     }
@@ -186,6 +207,14 @@ impl fmt::Display for Report {
         }
         row(out, "macro avg", &self.macro_average)?;
         row(out, "weighted avg", &self.weighted)?;
+        if let Some(found) = &self.ranking {
+            let [ndcg, hits] = [format!("NDCG at {DEPTH}"), format!("hit rate at {DEPTH}")];
+            writeln!(
+                out,
+                "\n{ndcg} {:.4}, {hits} {:.4}, AUC {:.4}, over {} lists",
+                found.ndcg, found.hit_rate, found.auc, found.lists
+            )?;
+        }
         if let Some(found) = &self.out_of_scope {
             writeln!(
                 out,

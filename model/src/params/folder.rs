@@ -21,7 +21,10 @@ const MLP: &str = "starling-mlp";
 /// The `model_type` of our graph network, likewise.
 const GRAPH: &str = "starling-graph";
 
-/// The architecture of a folder: BERT, Llama, or our own perceptron.
+/// The `model_type` of our joined towers, likewise.
+const MULTIMODAL: &str = "starling-multimodal";
+
+/// The architecture of a folder: BERT, Llama, ViT, or one of our own.
 pub fn read_arch(dir: &Path) -> Result<ArchConfig> {
     let (path, config) = read_config(dir)?;
     let refuse = |reason: String| Error::Checkpoint { file: path.display().to_string(), reason };
@@ -37,11 +40,16 @@ pub fn read_arch(dir: &Path) -> Result<ArchConfig> {
             let sizes = serde_json::from_value(sizes).map_err(|error| refuse(format!("`sizes`: {error}")))?;
             Ok(ArchConfig::Graph(sizes))
         }
+        Some(MULTIMODAL) => {
+            let sizes = config.get("sizes").cloned().unwrap_or(Value::Null);
+            let sizes = serde_json::from_value(sizes).map_err(|error| refuse(format!("`sizes`: {error}")))?;
+            Ok(ArchConfig::Multimodal(Box::new(sizes)))
+        }
         Some("vit") => Ok(ArchConfig::Patch(vit::read(&config).map_err(refuse)?)),
         Some("llama") => Ok(ArchConfig::Decoder(llama::read(&config).map_err(refuse)?)),
         Some("bert") => Ok(ArchConfig::Encoder(encoder(&config).map_err(refuse)?)),
         Some(other) => Err(refuse(format!(
-            "expected model_type `bert`, `llama`, `vit`, `{MLP}` or `{GRAPH}`, found `{other}`"
+            "expected model_type `bert`, `llama`, `vit`, `{MLP}`, `{GRAPH}` or `{MULTIMODAL}`, found `{other}`"
         ))),
         None => Err(refuse("expected the key `model_type`, found none".into())),
     }
@@ -58,12 +66,18 @@ pub fn read_head(dir: &Path) -> Result<Head> {
         }
         ArchConfig::Graph(graph) => {
             let name = format!("layers.{:02}.bias", graph.num_layers.saturating_sub(1));
-            return match Checkpoint::open(&weights(dir)?)?.entry(&[name]) {
-                Some((_, entry)) if entry.shape.len() == 1 => {
-                    Ok(Head::Classification { labels: entry.shape[0] as usize })
-                }
-                _ => Err(refuse("the checkpoint has no bias of the last layer")),
-            };
+            let checkpoint = Checkpoint::open(&weights(dir)?)?;
+            if let Some(labels) = length(&checkpoint, "pair.bias") {
+                return Ok(Head::Pair { labels });
+            }
+            return length(&checkpoint, &name)
+                .map(|labels| Head::Classification { labels })
+                .ok_or_else(|| refuse("the checkpoint has no bias of the last layer"));
+        }
+        ArchConfig::Multimodal(_) => {
+            return length(&Checkpoint::open(&weights(dir)?)?, "join.outer.bias")
+                .map(|labels| Head::Classification { labels })
+                .ok_or_else(|| refuse("the checkpoint has no `join.outer.bias`"));
         }
         ArchConfig::Decoder(decoder) => return Ok(Head::Language { labels: decoder.vocab_size }),
         ArchConfig::Encoder(_) | ArchConfig::Patch(_) => {}
@@ -83,6 +97,12 @@ pub fn read_head(dir: &Path) -> Result<Head> {
             "expected `architectures` to name BertForTokenClassification, BertForSequenceClassification or ViTForImageClassification",
         )),
     }
+}
+
+/// Elements of a vector in a checkpoint.
+fn length(checkpoint: &Checkpoint, name: &str) -> Option<usize> {
+    let (_, entry) = checkpoint.entry(&[name.to_owned()])?;
+    (entry.shape.len() == 1).then(|| entry.shape[0] as usize)
 }
 
 /// Fills `flat` from the folder's checkpoint. Tensors of the head that are missing or of another shape keep what `flat`
@@ -152,12 +172,15 @@ fn describe(arch: &ArchConfig, head: &Head) -> Map<String, Value> {
     let value = match arch {
         ArchConfig::Mlp(config) => json!({ "model_type": MLP, "layers": config.layers }),
         ArchConfig::Graph(config) => json!({ "model_type": GRAPH, "sizes": config }),
+        ArchConfig::Multimodal(config) => json!({ "model_type": MULTIMODAL, "sizes": config }),
         ArchConfig::Patch(config) => vit::describe(config, head.labels()),
         ArchConfig::Decoder(config) => llama::describe(config),
         ArchConfig::Encoder(config) => json!({
             "model_type": "bert",
             "architectures": [match head {
-                Head::Tagging { .. } | Head::Language { .. } => "BertForTokenClassification",
+                Head::Tagging { .. } | Head::Language { .. } | Head::Pair { .. } => {
+                    "BertForTokenClassification"
+                }
                 Head::Classification { .. } => "BertForSequenceClassification",
             }],
             "vocab_size": config.vocab_size,

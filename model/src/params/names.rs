@@ -23,7 +23,7 @@ pub fn candidates(name: &str) -> Vec<String> {
 
 /// Whether a tensor belongs to the head, which starts fresh if a checkpoint lacks it.
 pub fn is_head(name: &str) -> bool {
-    name.starts_with("classifier.") || name.starts_with("bert.pooler.")
+    ["classifier.", "bert.pooler.", "pair.", "join."].iter().any(|head| name.starts_with(head))
 }
 
 #[cfg(test)]

@@ -8,5 +8,6 @@ pub mod classify;
 pub mod decode;
 pub mod language;
 pub mod logits;
+pub mod records;
 pub mod tagging;
 pub mod unlabelled;

@@ -14,11 +14,11 @@ use crate::arch::slot::{Init, Slot, Slots};
 use crate::error::{Error, Result};
 use crate::ops::gemm::{Into, View, product};
 use crate::ops::loss::CrossEntropy;
-use crate::ops::optimizer::{AdamW, DecayRun, Sgd};
 use crate::ops::vector::square_sum;
 use crate::params::names::is_head;
 use crate::seed::Seed;
 use crate::train::engine::Engine;
+use crate::train::memory::Memory;
 use crate::train::optimizer::{OptimizerConfig, OptimizerState};
 
 /// What an adapter's first factor is called; its gradient is 0 as long as the second factor is.
@@ -71,15 +71,12 @@ pub struct AdapterEngine {
     adapted: Vec<Adapted>,
     /// Tensors trained whole: their places in the inner flat order and here.
     kept: Vec<(Range<usize>, Range<usize>)>,
-    runs: Vec<DecayRun>,
+    memory: Memory,
     /// The inner parameters without any correction, flat order.
     base: Vec<f32>,
     whole: Vec<f32>,
     parameters: Vec<f32>,
     gradient: Vec<f32>,
-    first: Vec<f32>,
-    second: Vec<f32>,
-    step: u64,
 }
 
 impl AdapterEngine {
@@ -112,13 +109,7 @@ impl AdapterEngine {
             ));
         }
         slots.seal();
-        let mut runs: Vec<DecayRun> = Vec::new();
-        for slot in slots.iter() {
-            match runs.last_mut() {
-                Some(run) if run.decays == slot.decays => run.end = slot.range.end,
-                _ => runs.push(DecayRun { end: slot.range.end, decays: slot.decays }),
-            }
-        }
+        let memory = Memory::new(&slots);
         let mut base = vec![0.0; inner.slots().total()];
         inner.read(&mut base)?;
         let total = slots.total();
@@ -128,14 +119,11 @@ impl AdapterEngine {
             whole: base.clone(),
             parameters: vec![0.0; total],
             gradient: vec![0.0; total],
-            first: Vec::new(),
-            second: Vec::new(),
-            step: 0,
             inner,
             slots,
             adapted,
             kept,
-            runs,
+            memory,
             base,
         })
     }
@@ -170,15 +158,6 @@ impl AdapterEngine {
         }
         self.whole = whole;
         read
-    }
-
-    fn in_flat_order(&self, storage: &[f32]) -> Vec<f32> {
-        if storage.is_empty() {
-            return Vec::new();
-        }
-        let mut flat = vec![0.0; storage.len()];
-        self.slots.to_flat(storage, &mut flat);
-        flat
     }
 }
 
@@ -242,33 +221,14 @@ impl Engine for AdapterEngine {
         Ok(())
     }
 
+    fn write_gradient(&mut self, flat: &[f32]) -> Result<()> {
+        self.gradient.resize(self.parameters.len(), 0.0);
+        self.slots.from_flat(flat, &mut self.gradient);
+        Ok(())
+    }
+
     fn apply(&mut self, config: &OptimizerConfig, rate: f64, scale: f32) -> Result<()> {
-        let total = self.parameters.len();
-        let vectors = config.state_vectors();
-        self.first.resize(if vectors > 0 { total } else { 0 }, 0.0);
-        self.second.resize(if vectors > 1 { total } else { 0 }, 0.0);
-        self.step += 1;
-        let (parameters, gradient) = (&mut self.parameters, &self.gradient);
-        match *config {
-            OptimizerConfig::Adamw { beta1, beta2, epsilon, weight_decay } => AdamW {
-                rate,
-                beta1,
-                beta2,
-                epsilon,
-                decay: weight_decay,
-                step: self.step,
-                gradient_scale: scale,
-            }
-            .apply(parameters, gradient, &mut self.first, &mut self.second, &self.runs),
-            OptimizerConfig::Sgd { momentum, nesterov, weight_decay } => {
-                Sgd { rate, momentum, nesterov, decay: weight_decay, gradient_scale: scale }.apply(
-                    parameters,
-                    gradient,
-                    &mut self.first,
-                    &self.runs,
-                );
-            }
-        }
+        self.memory.apply(config, rate, scale, &mut self.parameters, &self.gradient);
         self.merge()
     }
 
@@ -281,21 +241,11 @@ impl Engine for AdapterEngine {
     }
 
     fn optimizer_state(&self) -> Result<OptimizerState> {
-        Ok(OptimizerState {
-            step: self.step,
-            first: self.in_flat_order(&self.first),
-            second: self.in_flat_order(&self.second),
-        })
+        Ok(self.memory.state(&self.slots))
     }
 
     fn restore_optimizer(&mut self, state: &OptimizerState) -> Result<()> {
-        self.step = state.step;
-        for (own, other) in [(&mut self.first, &state.first), (&mut self.second, &state.second)] {
-            own.resize(other.len(), 0.0);
-            if !other.is_empty() {
-                self.slots.from_flat(other, own);
-            }
-        }
+        self.memory.restore(&self.slots, state);
         Ok(())
     }
 }

@@ -209,6 +209,12 @@ impl Engine for ComposedEngine {
         copy_out(gradient, flat)
     }
 
+    fn write_gradient(&mut self, flat: &[f32]) -> Result<()> {
+        let gradient = Tensor::new(flat, &self.device).map_err(Error::tensor("copy a gradient"))?;
+        self.gradient = Some(gradient);
+        Ok(())
+    }
+
     fn apply(&mut self, config: &OptimizerConfig, rate: f64, scale: f32) -> Result<()> {
         self.apply_inner(config, rate, scale).map_err(Error::tensor("optimizer step"))
     }

@@ -50,6 +50,9 @@ pub trait Engine: Send {
     /// Copies the gradient held inside out.
     fn read_gradient(&self, flat: &mut [f32]) -> Result<()>;
 
+    /// Replaces the gradient held inside.
+    fn write_gradient(&mut self, flat: &[f32]) -> Result<()>;
+
     /// Takes one optimizer step with the gradient held inside, multiplied by `scale`.
     fn apply(&mut self, config: &OptimizerConfig, rate: f64, scale: f32) -> Result<()>;
 

@@ -122,6 +122,13 @@ pub struct OptimizerState {
 }
 
 impl OptimizerState {
+    /// The memory of an optimizer that has not stepped yet.
+    pub fn empty(config: &OptimizerConfig, parameters: usize) -> Self {
+        let vectors = config.state_vectors();
+        let vector = |kept: bool| if kept { vec![0.0; parameters] } else { Vec::new() };
+        Self { step: 0, first: vector(vectors > 0), second: vector(vectors > 1) }
+    }
+
     /// Checks that the state fits an optimizer over `parameters` elements and holds finite numbers.
     pub fn validate(&self, config: &OptimizerConfig, parameters: usize) -> Result<()> {
         let vectors = config.state_vectors();

@@ -7,8 +7,8 @@ use clap::{CommandFactory, Parser};
 use crate::cli::output::{Format, Output};
 use crate::cli::{
     audit, backup, bench, charter, charter_new, config_show, data, distill, doctor, eval, fairness, fuse,
-    health, influence, init, invite, join, key, membership, metrics, model, observe, peers, predict, replay,
-    report, revoke, run, shell, sim, status, steer, sweep, testnet, top, train,
+    health, influence, init, invite, join, key, membership, metrics, model, monitor, observe, peers, predict,
+    replay, report, revoke, run, shell, sim, status, steer, sweep, testnet, top, train, tune,
 };
 use crate::control::order::Verb as Order;
 
@@ -80,10 +80,14 @@ enum Verb {
     Config(config_show::Command),
     /// Trains under a charter's terms without a network, for comparison
     Train(train::Args),
+    /// Searches settings of training on one node's data
+    Tune(tune::Args),
     /// Scores a model on data
     Eval(eval::Args),
     /// Uses a model on text
     Predict(predict::Args),
+    /// Watches a stream of texts for a surge of one class
+    Monitor(monitor::Args),
     /// Distils a model into smaller ones
     Distill(distill::Args),
     /// Fuses models into one that decides with all of them
@@ -161,7 +165,9 @@ pub fn main() -> ExitCode {
         Verb::Doctor(args) => doctor::run(args, &output),
         Verb::Config(command) => config_show::run(command, &output),
         Verb::Train(args) => train::run(args, &output),
+        Verb::Tune(args) => tune::run(args, &output),
         Verb::Eval(args) => eval::run(args, &output),
+        Verb::Monitor(args) => monitor::run(args, &output),
         Verb::Predict(args) => predict::run(args, &output),
         Verb::Distill(args) => distill::run(args, &output),
         Verb::Fuse(args) => fuse::run(args, &output),

@@ -118,7 +118,7 @@ fn shown(
 ) -> Vec<Value> {
     let answer = |((text, words), said): ((&String, &Vec<String>), &Vec<Choice>)| match kind {
         TaskKind::Tagging => tagged(text, words, said, labels),
-        TaskKind::Classify | TaskKind::Language | TaskKind::Nodes => {
+        _ => {
             let (label, probability) =
                 said.first().map_or(("", 0.0), |c| (labels.name(c.label), c.probability));
             let shown = format!("{label}  {probability:.3}  {}", escape::line(text));
@@ -134,7 +134,7 @@ fn votes(decision: &Decision, text: usize, kind: TaskKind, labels: &LabelSet) ->
         let answers = member.answers.as_ref()?;
         let said = match kind {
             TaskKind::Tagging => decode(answers.example(text), labels),
-            TaskKind::Classify | TaskKind::Language | TaskKind::Nodes => {
+            _ => {
                 vec![likeliest(answers.example(text))]
             }
         };

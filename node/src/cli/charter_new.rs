@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use model::data::corpus::Corpus;
 use model::data::labels::LabelSet;
+use model::data::sizes::Sizes;
 use model::seed::Seed;
 use protocol::id::PeerId;
 use protocol::time::UnixSeconds;
@@ -79,13 +80,13 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
         (founders, _) => founders.to_vec(),
     };
     let threshold = args.threshold.unwrap_or(founders.len() as u32);
-    let (labels, corpus, features) = public_texts(args, &recipe)?;
+    let (labels, corpus, sizes) = public_texts(args, &recipe)?;
     let probe = probe_rows(args, &recipe)?;
     let founding = Founding {
         recipe: &recipe,
         labels: &labels,
         corpus: &corpus,
-        features,
+        sizes,
         probe: &probe,
         base: args.base.as_deref(),
         admission: if args.invite { Admission::Invite } else { Admission::Closed(members) },
@@ -131,20 +132,20 @@ fn member(text: &str) -> Result<Member, CliError> {
     Ok(Member { peer, organization: organization.trim().to_owned() })
 }
 
-/// Labels, texts for the tokenizer, and the features of nodes: what everybody may know.
-fn public_texts(args: &Args, recipe: &Recipe) -> Result<(LabelSet, Vec<String>, Option<usize>), CliError> {
+/// Labels, texts for the tokenizer, and sizes: what everybody may know.
+fn public_texts(args: &Args, recipe: &Recipe) -> Result<(LabelSet, Vec<String>, Sizes), CliError> {
     let seed = Seed::from_u64(args.seed);
     match &args.corpus {
         Some(path) => {
             let task = task_named(&recipe.task.kind).map_err(learner_error)?;
             let corpus = Corpus::load(path, task, &seed).map_err(|e| learner_error(unreadable(e)))?;
-            let features = corpus.train.features();
-            Ok((corpus.labels, corpus.train.texts(), features))
+            let sizes = corpus.train.sizes();
+            Ok((corpus.labels, corpus.train.texts(), sizes))
         }
         None => {
             let made = Corpus::public(&recipe.data.generator, &seed, recipe.data.train / 4);
-            let (texts, labels, features) = made.map_err(|e| learner_error(e.into()))?;
-            Ok((labels, texts, features))
+            let (texts, labels, sizes) = made.map_err(|e| learner_error(e.into()))?;
+            Ok((labels, texts, sizes))
         }
     }
 }

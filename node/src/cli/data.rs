@@ -4,14 +4,19 @@
 
 use std::path::{Path, PathBuf};
 
+use model::data::corpus::Corpus;
+use model::data::examples::Examples;
 use model::data::load::{self, DataFiles};
+use model::data::quality::{Quality, examine};
 use model::data::report::DataReport;
 use model::data::schema::{Schema, TaskKind};
-use model::data::{corpus, graph_file, intents, plain, source};
+use model::data::{graph_file, intents, part_files, plain, record_file, source};
+use model::seed::Seed;
 use serde::Serialize;
 
 use crate::cli::output::{CliError, ExitCode, Output};
-use crate::cli::{data_make, data_split};
+use crate::cli::{data_make, data_noise, data_split};
+use crate::telemetry::escape;
 
 /// Looks at data before training.
 #[derive(Clone, Debug, clap::Subcommand)]
@@ -20,6 +25,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Writes a made-up data set from a seed
     Make(data_make::Args),
+    /// Lists labels that may be wrong
+    Noise(data_noise::Args),
     /// Splits images into training, development and test parts
     Split(data_split::Args),
 }
@@ -35,6 +42,9 @@ pub struct CheckArgs {
     /// TOML file with task, labels, columns, scheme
     #[arg(long, value_name = "FILE")]
     schema: Option<PathBuf>,
+    /// Also look for copies, contradictions, leaks between parts, lopsided classes and missing values
+    #[arg(long)]
+    quality: bool,
 }
 
 /// What data is for.
@@ -48,6 +58,10 @@ pub enum Task {
     Language,
     /// A label for every node of a graph
     Nodes,
+    /// A label for every pair of nodes
+    Pairs,
+    /// A label for every record of text, image, columns and relations
+    Records,
 }
 
 #[derive(Serialize)]
@@ -56,6 +70,8 @@ struct Checked {
     task: TaskKind,
     is_usable: bool,
     reports: Vec<DataReport>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    quality: Vec<Quality>,
 }
 
 /// Runs the command.
@@ -63,6 +79,7 @@ pub fn run(command: &Command, output: &Output) -> Result<(), CliError> {
     match command {
         Command::Check(args) => check(args, output),
         Command::Make(args) => data_make::run(args, output),
+        Command::Noise(args) => data_noise::run(args, output),
         Command::Split(args) => data_split::run(args, output),
     }
 }
@@ -72,7 +89,7 @@ fn check(args: &CheckArgs, output: &Output) -> Result<(), CliError> {
         CliError::new(ExitCode::Data, format!("{} cannot be read", args.path.display()), e, "")
     };
     let is_intents = intents::find(&args.path).is_some();
-    let is_whole = is_intents || args.task == Some(Task::Nodes);
+    let is_whole = is_intents || matches!(args.task, Some(Task::Nodes | Task::Pairs | Task::Records));
     let files = if is_whole { DataFiles::default() } else { load::find(&args.path).map_err(wrong)? };
     let schema = schema(args, &files, is_intents)?;
     let mut reports = Vec::new();
@@ -81,15 +98,18 @@ fn check(args: &CheckArgs, output: &Output) -> Result<(), CliError> {
     }
     // Read together, the parts also tell of examples that stand in two of them.
     if reports.iter().all(|r| r.refused.is_none()) {
-        reports = corpus::reports(&args.path, &schema).map_err(wrong)?;
+        reports = part_files::reports(&args.path, &schema).map_err(wrong)?;
     }
     let is_usable =
         reports.iter().all(|r| r.refused.is_none()) && reports.first().is_some_and(|r| r.good > 0);
-    let checked = Checked { path: args.path.clone(), task: schema.task, is_usable, reports };
+    let quality =
+        if args.quality && is_usable { quality(&args.path, &schema).map_err(wrong)? } else { Vec::new() };
+    let checked = Checked { path: args.path.clone(), task: schema.task, is_usable, reports, quality };
     let print = |to: &mut dyn std::io::Write| checked.reports.iter().try_for_each(|r| writeln!(to, "{r}"));
     if is_usable {
         return output.done(&checked, |to| {
             print(to)?;
+            checked.quality.iter().try_for_each(|found| show(to, found))?;
             let path = std::path::absolute(&args.path).unwrap_or_else(|_| args.path.clone());
             writeln!(to, "usable  next: set node.data = \"{}\" in starling.toml", path.display())
         });
@@ -101,12 +121,57 @@ fn check(args: &CheckArgs, output: &Output) -> Result<(), CliError> {
         .with_details(&checked))
 }
 
+/// Looks at all parts of a path together.
+fn quality(path: &Path, schema: &Schema) -> Result<Vec<Quality>, model::error::Error> {
+    let corpus = Corpus::load(path, schema.task, &Seed::from_u64(0))?;
+    let parts = part_files::parts(path, &schema.clone().with_labels(&corpus.labels))?;
+    let named: Vec<(&str, &Examples)> = ["train", "dev", "test"]
+        .into_iter()
+        .zip(&parts)
+        .filter_map(|(name, part)| Some((name, part.as_ref()?)))
+        .collect();
+    if named.is_empty() {
+        // Data without parts of its own is looked at as it would be shared.
+        return Ok(examine(&[("train", &corpus.train), ("test", &corpus.test)], &corpus.labels));
+    }
+    Ok(examine(&named, &corpus.labels))
+}
+
+fn show(to: &mut dyn std::io::Write, found: &Quality) -> std::io::Result<()> {
+    writeln!(
+        to,
+        "{}: {} examples, {} copies, {} contradictions, {} leaked from an earlier part",
+        found.part, found.examples, found.copies, found.contradictions, found.leaked
+    )?;
+    if !found.classes.is_empty() {
+        let (most, least) =
+            (found.classes.iter().max_by_key(|c| c.1), found.classes.iter().min_by_key(|c| c.1));
+        if let (Some(most), Some(least)) = (most, least) {
+            let [most_name, least_name] = [&most.0, &least.0].map(|name| escape::line(name));
+            let (most, least) = (most.1, least.1);
+            writeln!(
+                to,
+                "  balance {:.3}: most {most_name} {most}, least {least_name} {least}",
+                found.balance
+            )?;
+        }
+    }
+    for (name, share) in found.missing.iter().filter(|(_, share)| *share > 0.0) {
+        writeln!(to, "  missing {}: {:.1} %", escape::line(name), 100.0 * share)?;
+    }
+    for (first, second) in found.contradicting.iter().take(5) {
+        writeln!(to, "  examples {first} and {second} are equal and answered differently")?;
+    }
+    Ok(())
+}
+
 fn report(file: &Path, schema: &Schema) -> Result<DataReport, model::error::Error> {
     match schema.task {
         TaskKind::Tagging => load::examine_tagging(file, schema).map(|l| l.report),
         TaskKind::Classify => load::examine_texts(file, schema).map(|l| l.report),
         TaskKind::Language => plain::read(source::open(file)?, schema).map(|(_, report)| report),
-        TaskKind::Nodes => graph_file::read(file, schema).map(|read| read.report),
+        TaskKind::Nodes | TaskKind::Pairs => graph_file::read(file, schema).map(|read| read.report),
+        TaskKind::Records => record_file::read(file, schema).map(|read| read.report),
     }
 }
 
@@ -117,6 +182,8 @@ fn schema(args: &CheckArgs, files: &DataFiles, is_intents: bool) -> Result<Schem
             Some(Task::Classify) => TaskKind::Classify,
             Some(Task::Language) => TaskKind::Language,
             Some(Task::Nodes) => TaskKind::Nodes,
+            Some(Task::Pairs) => TaskKind::Pairs,
+            Some(Task::Records) => TaskKind::Records,
             None if is_intents => TaskKind::Classify,
             None => guess(files),
         };
@@ -143,6 +210,8 @@ fn guess(files: &DataFiles) -> TaskKind {
         first.and_then(|f| f.extension()).map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
     match extension.as_str() {
         "csv" | "tsv" => TaskKind::Classify,
+        "records" => TaskKind::Records,
+        "graph" => TaskKind::Nodes,
         "jsonl" | "json" => {
             let is_text = first.is_some_and(|f| has_text_key(f).unwrap_or(false));
             if is_text { TaskKind::Classify } else { TaskKind::Tagging }

@@ -3,7 +3,8 @@
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
-use model::data::corpus::{Corpus, Examples, GENERATORS};
+use model::data::corpus::{Corpus, GENERATORS};
+use model::data::examples::Examples;
 use model::data::labels::LabelSet;
 use model::data::split::{Split, split};
 use model::seed::Seed;
@@ -16,7 +17,8 @@ use crate::cli::output::{CliError, ExitCode, Output};
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// `newswire` (or `ner`): sentences with names; `requests`: customer requests; `reviews`: opinions;
-    /// `newswire-zh`, `headlines-zh`: Chinese; `newswire-text`: plain text
+    /// `newswire-zh`, `headlines-zh`: Chinese; `newswire-text`: plain text; `community`: people who know one another;
+    /// `films`: ratings and trust; `digits`: images; `patients`, `scenes`: several kinds of input
     recipe: String,
     /// New folder to write to
     #[arg(long, value_name = "DIR")]

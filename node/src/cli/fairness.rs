@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use model::audit::fairness::{Decision, compare};
 use model::audit::odds::odds;
-use model::data::corpus::Examples;
+use model::data::examples::Examples;
 use model::data::labels::LabelSet;
 use model::seed::Seed;
 
@@ -88,7 +88,22 @@ fn classes_and_groups(examples: &Examples) -> Result<Vec<(u32, String)>, CliErro
                 (part.graph.labels[node] as u32, group)
             })
             .collect()),
-        Examples::Nodes(_) => Err(without("the graph has no groups")),
+        Examples::Records(part) => part
+            .iter()
+            .map(|record| match (record.label, &record.group) {
+                (Some(label), Some(group)) => Ok((label, group.clone())),
+                _ => Err(without("a record has no group")),
+            })
+            .collect(),
+        Examples::Pairs(part) if !part.graph.groups.is_empty() => Ok(part
+            .pairs
+            .iter()
+            .map(|pair| {
+                let group = part.graph.group[pair.from as usize] as usize;
+                (pair.class as u32, part.graph.groups[group].clone())
+            })
+            .collect()),
+        Examples::Nodes(_) | Examples::Pairs(_) => Err(without("the graph has no groups")),
         Examples::Tagged(_) | Examples::Plain(_) => Err(without("the examples have no class of their own")),
     }
 }

@@ -3,16 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use model::arch::config::ArchConfig;
-use model::audit::influence::{Influence, measure};
+use model::audit::influence::{Influence, measure, measure_lists};
 use model::audit::relations::{Relations, describe};
-use model::data::corpus::{Examples, NodePart};
-use model::data::neighbourhoods::Surroundings;
+use model::data::examples::Examples;
 use model::seed::Seed;
 use serde::Serialize;
 
 use crate::cli::output::{CliError, ExitCode, Output};
 use crate::cli::run::learner_error;
 use crate::telemetry::escape;
+use crate::trainer::material::surroundings;
 use crate::trainer::saved::Saved;
 
 /// Flips shown on a terminal; all of them are in the file and in the machine output.
@@ -24,7 +24,7 @@ pub struct Args {
     /// The model's folder
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
-    /// A graph: a .graph file, or a folder with nodes.tsv and edges.tsv
+    /// Nodes or pairs of a graph: a .graph file, or a folder with nodes.tsv and edges.tsv
     #[arg(long, value_name = "PATH")]
     data: PathBuf,
     /// Where the report goes as influence.json and influence.svg
@@ -45,18 +45,29 @@ struct Found {
 pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
     let wrong = |e: model::error::Error| learner_error(e.into());
     let mut saved = Saved::open(&args.model, "cpu", 0).map_err(learner_error)?;
-    let ArchConfig::Graph(config) = saved.session.arch().clone() else {
+    let arch = saved.session.arch().clone();
+    if !matches!(arch, ArchConfig::Graph(_)) {
         let why = "its answers do not depend on relations";
         let remedy = "name a model of nodes, as `starling testnet --recipe community` makes it";
         return Err(CliError::new(ExitCode::Usage, "the model is no graph network", why, remedy));
-    };
-    let part = scored(args, &saved)?;
-    let graph = part.graph.as_ref().clone();
-    let relations = describe(&graph);
-    let surroundings = Surroundings::new(graph, config.num_layers, config.fan_out);
+    }
     let seed = Seed::from_u64(args.seed);
-    let influence =
-        measure(&mut saved.session, &surroundings, &part.nodes, &saved.labels, &seed).map_err(wrong)?;
+    let (relations, influence) = match saved.examples(&args.data).map_err(learner_error)? {
+        Examples::Nodes(part) => {
+            let around = surroundings(&part.graph, &arch).map_err(wrong)?;
+            let found = measure(&mut saved.session, &around, &part.nodes, &saved.labels, &seed);
+            (describe(&part.graph), found.map_err(wrong)?)
+        }
+        Examples::Pairs(part) => {
+            let around = surroundings(&part.graph, &arch).map_err(wrong)?;
+            let found = measure_lists(&mut saved.session, &around, &part.pairs, &seed);
+            (describe(&part.graph), found.map_err(wrong)?)
+        }
+        Examples::Tagged(_) | Examples::Texts(_) | Examples::Plain(_) | Examples::Records(_) => {
+            let why = "it holds no nodes and no pairs";
+            return Err(CliError::new(ExitCode::Data, "there is nothing to measure", why, "name a graph"));
+        }
+    };
     let found = Found { relations, influence };
     if let Some(dir) = &args.out {
         save(dir, &found)
@@ -76,17 +87,6 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
         }
         Ok(())
     })
-}
-
-/// The nodes to answer for: the test part, else the development part, else the only one.
-fn scored(args: &Args, saved: &Saved) -> Result<NodePart, CliError> {
-    match saved.examples(&args.data).map_err(learner_error)? {
-        Examples::Nodes(part) => Ok(part),
-        Examples::Tagged(_) | Examples::Texts(_) | Examples::Plain(_) => {
-            let why = "it holds no nodes";
-            Err(CliError::new(ExitCode::Data, "there is nothing to measure", why, "name a graph"))
-        }
-    }
 }
 
 fn save(dir: &Path, found: &Found) -> std::io::Result<()> {

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::cli::output::{CliError, ExitCode, Output};
 use crate::cli::run::learner_error;
 use crate::cli::tagged::tagged;
-use crate::cli::{ask, decided};
+use crate::cli::{ask, decided, explained};
 use crate::telemetry::escape;
 use crate::trainer::decider::Decider;
 use crate::trainer::saved::Saved;
@@ -37,6 +37,9 @@ pub struct Args {
     /// Also show what every member of a fused model says, with its weight and votes
     #[arg(long)]
     explain_members: bool,
+    /// Also show which words speak for and against each answer (integrated gradients)
+    #[arg(long, conflicts_with_all = ["explain_members", "ask"])]
+    explain: bool,
     /// Tokens a language model writes behind each text
     #[arg(long, value_name = "N", default_value_t = 100)]
     tokens: usize,
@@ -66,10 +69,15 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
         return decided::predict(dir, asked, &args.device, args.explain_members, output);
     }
     let mut saved = Saved::open(dir, &args.device, 0).map_err(learner_error)?;
+    if args.explain {
+        return explained::run(&mut saved, &texts, output);
+    }
     let answers = match saved.kind {
         TaskKind::Tagging => tag(&mut saved, &texts)?,
-        // A model of nodes has no tokenizer, and the answer says so.
-        TaskKind::Classify | TaskKind::Nodes => classify(&mut saved, &texts)?,
+        // A model of another kind has no tokenizer, and the answer says so.
+        TaskKind::Classify | TaskKind::Nodes | TaskKind::Pairs | TaskKind::Records => {
+            classify(&mut saved, &texts)?
+        }
         TaskKind::Language => return write_on(args, &mut saved, &texts, output),
     };
     output.done(&answers, |to| {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use model::arch::config::{ArchConfig, Head};
 use model::data::labels::LabelSet;
 use model::data::schema::TaskKind;
+use model::data::sizes::Sizes;
 use model::data::tokenize::tokenizer::Tokenizer;
 use model::data::tokenize::train::{TrainOptions, train_bpe, train_wordpiece};
 use model::device::DeviceChoice;
@@ -21,6 +22,7 @@ use thiserror::Error;
 
 use crate::config::charter_file::{CharterFile, CharterFileError};
 use crate::recipe::bundle::{BASE, BASE_CONFIG, BASE_PARAMETERS, BundleError, CHARTER, PROBE, hash_file};
+use crate::recipe::fit::fit;
 use crate::recipe::terms::{CodistillationPlan, Recipe};
 use crate::trainer::probe;
 use crate::trainer::translate::{Architecture, TranslateError, head, layout, task_named};
@@ -33,8 +35,8 @@ pub struct Founding<'a> {
     pub labels: &'a LabelSet,
     /// Texts the tokenizer is trained on where there is no base; no node's private data belongs here.
     pub corpus: &'a [String],
-    /// Features a node may have, for a task on a graph.
-    pub features: Option<usize>,
+    /// What follows from the data for the model.
+    pub sizes: Sizes,
     /// Rows of the probe set, words when tagging, else one text each; empty where the recipe trades no predictions.
     pub probe: &'a [Vec<String>],
     /// A checkpoint to start from, in Hugging Face layout.
@@ -95,8 +97,14 @@ pub fn found(dir: &Path, founding: Founding<'_>) -> Result<Charter, FoundError> 
     let seed = Seed::from_u64(founding.seed);
     let (tokenizer, session, base_hash) = match founding.base {
         _ if !kind.is_text() => {
-            let arch = architecture(&recipe.model.architecture, "features", founding.features.unwrap_or(1))?;
-            (None, Session::new(&arch, &head(&arch), &DeviceChoice::Cpu, seed)?, None)
+            let options = TrainOptions { vocabulary: recipe.model.vocabulary, ..TrainOptions::default() };
+            let corpus = founding.corpus.iter().map(String::as_str);
+            let tokenizer =
+                if founding.sizes.has_text { Some(train_wordpiece(corpus, &options)?) } else { None };
+            let vocabulary = tokenizer.as_ref().map_or(0, Tokenizer::vocabulary);
+            let (table, labels) = (&recipe.model.architecture, founding.labels.len());
+            let arch = fit(table, &founding.sizes, labels, vocabulary).map_err(FoundError::Architecture)?;
+            (tokenizer, Session::new(&arch, &head(&arch), &DeviceChoice::Cpu, seed)?, None)
         }
         Some(base) => {
             let tokenizer = Tokenizer::load(base)?;
@@ -118,7 +126,9 @@ pub fn found(dir: &Path, founding: Founding<'_>) -> Result<Charter, FoundError> 
                 TaskKind::Language => train_bpe(corpus, &options)?,
                 _ => train_wordpiece(corpus, &options)?,
             };
-            let arch = architecture(&recipe.model.architecture, "vocab_size", tokenizer.vocabulary())?;
+            let (table, labels) = (&recipe.model.architecture, founding.labels.len());
+            let arch = fit(table, &founding.sizes, labels, tokenizer.vocabulary())
+                .map_err(FoundError::Architecture)?;
             let session = Session::new(&arch, &head(&arch), &DeviceChoice::Cpu, seed)?;
             (Some(tokenizer), session, None)
         }
@@ -138,7 +148,7 @@ pub fn found(dir: &Path, founding: Founding<'_>) -> Result<Charter, FoundError> 
                 batch: plan.batch,
                 alpha: plan.alpha,
                 temperature: plan.temperature,
-                variants: variants(plan, tokenizer.vocabulary(), &head)?,
+                variants: variants(plan, &founding, tokenizer.vocabulary(), &head)?,
             })
         }
         // Without texts there is no probe set; the check of the charter says what is missing.
@@ -199,12 +209,14 @@ pub fn found(dir: &Path, founding: Founding<'_>) -> Result<Charter, FoundError> 
 /// Every variant with its layout, by falling number of parameters as a charter lists them.
 fn variants(
     plan: &CodistillationPlan,
+    founding: &Founding<'_>,
     vocabulary: usize,
     head: &impl Fn(&ArchConfig) -> Head,
 ) -> Result<Vec<Variant>, FoundError> {
     let mut all = Vec::new();
     for variant in &plan.variants {
-        let arch = architecture(&variant.architecture, "vocab_size", vocabulary)?;
+        let arch = fit(&variant.architecture, &founding.sizes, founding.labels.len(), vocabulary)
+            .map_err(FoundError::Architecture)?;
         let session = Session::new(&arch, &head(&arch), &DeviceChoice::Cpu, Seed::from_u64(0))?;
         let layout = layout(&session);
         all.push(Variant {
@@ -217,13 +229,6 @@ fn variants(
     }
     all.sort_by_key(|variant| std::cmp::Reverse(variant.parameters));
     Ok(all)
-}
-
-/// A recipe's architecture with the size that follows from the data.
-fn architecture(table: &toml::Table, key: &str, size: usize) -> Result<ArchConfig, FoundError> {
-    let mut table = table.clone();
-    table.insert(key.to_owned(), toml::Value::Integer(size as i64));
-    table.try_into().map_err(|e: toml::de::Error| FoundError::Architecture(e.to_string()))
 }
 
 /// Signs the charter of a folder.

@@ -14,6 +14,10 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("language", include_str!("../../recipes/language.toml")),
     ("citations", include_str!("../../recipes/citations.toml")),
     ("community", include_str!("../../recipes/community.toml")),
+    ("recommend", include_str!("../../recipes/recommend.toml")),
+    ("digits", include_str!("../../recipes/digits.toml")),
+    ("medical", include_str!("../../recipes/medical.toml")),
+    ("judge", include_str!("../../recipes/judge.toml")),
 ];
 
 /// Names of the built-in recipes.
@@ -131,7 +135,7 @@ pub struct NodePlan {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TaskPlan {
-    /// `tagging`, `classify`, `language`, `nodes`.
+    /// `tagging`, `classify`, `language`, `nodes`, `pairs`, `records`.
     pub kind: String,
     /// The headline metric.
     pub metric: String,

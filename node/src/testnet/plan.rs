@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use model::data::corpus::{Corpus, Examples};
+use model::data::corpus::Corpus;
+use model::data::examples::Examples;
 use model::data::labels::LabelSet;
 use model::data::split::{Split, split};
 use model::seed::{Seed, shuffle};
@@ -167,7 +168,7 @@ pub fn prepare(wish: &Wish<'_>) -> Result<Plan, PlanError> {
             recipe: wish.recipe,
             labels: &corpus.labels,
             corpus: &public,
-            features: corpus.train.features(),
+            sizes: corpus.train.sizes(),
             probe: &probe,
             base: wish.base,
             admission: Admission::Closed(members),

@@ -13,8 +13,8 @@ use model::task::unlabelled::Unlabelled;
 use protocol::id::OuterStep;
 use protocol::wire::codistillation::CodistillationTerms;
 
-use crate::trainer::learner::{Judged, Learned, Learner, LearnerError, Lesson};
-use crate::trainer::model_learner::{ModelLearner, wrong};
+use crate::trainer::learner::{Judged, Learned, Learner, LearnerError, Lesson, wrong};
+use crate::trainer::model_learner::ModelLearner;
 
 /// Name of the model's parameters among the learner's own state.
 const PARAMETERS: &str = "parameters";
@@ -257,6 +257,7 @@ mod tests {
             labels: vec!["a".into(), "b".into(), "c".into()],
             tokens_max: 8,
             peer_id: String::new(),
+            privacy: None,
         };
         let card = Card { facts, metric: "accuracy".into(), tokenizer: None };
         let own = ModelLearner::new(session, batches, scored, terms(), card);

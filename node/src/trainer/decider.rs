@@ -19,6 +19,7 @@ use model::task::logits::Choice;
 use crate::trainer::answerer::Answerer;
 use crate::trainer::examples::{Examples, Inputs, Modality, load};
 use crate::trainer::fused::Fused;
+use crate::trainer::model_card::is_for;
 use crate::trainer::translate::TranslateError;
 
 /// One model or several.
@@ -48,9 +49,12 @@ pub struct MemberSays {
 }
 
 impl Decider {
-    /// Whether a folder holds what only a decider can use: a fusion, or a model of images.
+    /// Whether a folder holds what only a decider can use: a fusion, or a model of images that read no records.
     pub fn is_needed(dir: &Path) -> bool {
-        Fused::is_at(dir) || matches!(folder::read_arch(dir), Ok(ArchConfig::Mlp(_) | ArchConfig::Patch(_)))
+        let is_of_records = || is_for(dir, TaskKind::Records.name());
+        Fused::is_at(dir)
+            || matches!(folder::read_arch(dir), Ok(ArchConfig::Mlp(_) | ArchConfig::Patch(_)))
+                && !is_of_records()
     }
 
     /// Opens a model folder of any kind.

@@ -17,6 +17,11 @@ pub struct LearnerError {
     pub why: String,
 }
 
+/// An error of the model crate, with what was being done.
+pub(super) fn wrong(what: &'static str) -> impl FnOnce(model::error::Error) -> LearnerError {
+    move |e| LearnerError { what, why: e.to_string() }
+}
+
 /// What one call of [`Learner::train`] has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lesson {

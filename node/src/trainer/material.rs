@@ -6,14 +6,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use model::arch::config::ArchConfig;
-use model::data::corpus::{Examples, NodePart, parts};
 use model::data::dataset::Dataset;
+use model::data::examples::{Examples, NodePart};
+use model::data::graph::Graph;
 use model::data::labels::LabelSet;
 use model::data::neighbourhoods::Surroundings;
+use model::data::pairs::PairPart;
+use model::data::part_files::parts;
 use model::data::schema::{Schema, TaskKind};
 use model::data::tokenize::tokenizer::Tokenizer;
 use model::error::{Error, Result};
-use model::task::{classify, language, tagging};
+use model::task::{classify, language, records, tagging};
 
 use crate::trainer::score::Scored;
 
@@ -88,6 +91,8 @@ impl Material<'_> {
             Examples::Texts(all) => classify::encode(all, self.tokenizer()?, self.tokens_max),
             Examples::Plain(all) => Ok(language::encode(all, self.tokenizer()?, self.tokens_max)?.rows),
             Examples::Nodes(part) => nodes(part, self.arch),
+            Examples::Pairs(part) => pairs(part, self.arch),
+            Examples::Records(part) => records::encode(part, self.arch, self.tokenizer, self.tokens_max),
         }
     }
 
@@ -109,16 +114,30 @@ impl Material<'_> {
                 let class = |node: &u32| part.graph.labels[*node as usize] as u32;
                 Scored::Classes { rows, truth: part.nodes.iter().map(class).collect(), labels }
             }
+            Examples::Pairs(part) => Scored::Pairs { rows, pairs: part.pairs, labels },
+            Examples::Records(part) => Scored::Classes {
+                rows,
+                truth: part.iter().filter_map(|record| record.label).collect(),
+                labels,
+            },
         })
     }
 }
 
 /// Nodes with what lies around them, as far as the model looks.
 pub fn nodes(part: &NodePart, arch: &ArchConfig) -> Result<Dataset> {
-    let ArchConfig::Graph(config) = arch else {
-        return Err(Error::config("architecture", "expected a graph network for nodes, found another"));
-    };
-    let graph = part.graph.as_ref().clone();
-    let surroundings = Surroundings::new(graph, config.num_layers, config.fan_out);
-    Dataset::nodes(Arc::new(surroundings), part.nodes.clone())
+    Dataset::nodes(Arc::new(surroundings(&part.graph, arch)?), part.nodes.clone())
+}
+
+/// Pairs of nodes with what lies around them, as far as the model looks.
+pub fn pairs(part: &PairPart, arch: &ArchConfig) -> Result<Dataset> {
+    Dataset::pairs(Arc::new(surroundings(&part.graph, arch)?), &part.pairs)
+}
+
+/// A graph, as far as the model looks.
+pub fn surroundings(graph: &Graph, arch: &ArchConfig) -> Result<Surroundings> {
+    match arch {
+        ArchConfig::Graph(config) => Ok(Surroundings::new(graph.clone(), config.num_layers, config.fan_out)),
+        _ => Err(Error::config("architecture", "expected a graph network for nodes, found another")),
+    }
 }

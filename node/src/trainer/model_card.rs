@@ -8,6 +8,8 @@ use protocol::id::OuterStep;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::trainer::private::Spent;
+
 /// File of lineage and task beside a model.
 pub const LINEAGE: &str = "starling.json";
 
@@ -41,6 +43,15 @@ pub struct Facts {
     pub tokens_max: u32,
     /// Key of the node that wrote it.
     pub peer_id: String,
+    /// What this node's training may tell about its rows, where the charter sets a budget.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub privacy: Option<Spent>,
+}
+
+/// Whether a model folder says that it is for this task.
+pub fn is_for(dir: &Path, task: &str) -> bool {
+    let text = std::fs::read_to_string(dir.join(LINEAGE)).unwrap_or_default();
+    serde_json::from_str::<Facts>(&text).is_ok_and(|facts| facts.task == task)
 }
 
 impl Card {

@@ -11,8 +11,9 @@ use model::train::schedule::{Schedule, Shape};
 use protocol::id::OuterStep;
 use protocol::wire::charter::TrainTerms;
 
-use crate::trainer::learner::{Judged, Learned, Learner, LearnerError, Lesson};
-use crate::trainer::model_card::Card;
+use crate::trainer::learner::{Judged, Learned, Learner, LearnerError, Lesson, wrong};
+use crate::trainer::model_card::{Card, Facts};
+use crate::trainer::private::Private;
 use crate::trainer::score::Scored;
 
 /// A model, its training rows and the examples it is scored on.
@@ -22,12 +23,53 @@ pub struct ModelLearner {
     scored: Scored,
     terms: TrainTerms,
     card: Card,
+    private: Option<Private>,
 }
 
 impl ModelLearner {
     /// Puts a learner together; the session holds the genesis parameters.
     pub fn new(session: Session, batches: Batcher, scored: Scored, terms: TrainTerms, card: Card) -> Self {
-        Self { session, batches, scored, terms, card }
+        Self { session, batches, scored, terms, card, private: None }
+    }
+
+    /// The same learner under a budget of differential privacy.
+    pub fn under(self, private: Option<Private>) -> Self {
+        Self { private, ..self }
+    }
+
+    /// Whether updates must tell little about any row.
+    pub(super) fn is_private(&self) -> bool {
+        self.private.is_some()
+    }
+
+    /// Noisy steps in place of plain ones, as far as the budget goes.
+    fn private_lesson(
+        &mut self,
+        lesson: Lesson,
+        is_stopped: &dyn Fn() -> bool,
+    ) -> Result<Learned, LearnerError> {
+        let schedule = self.schedule(lesson.total);
+        let begun = Instant::now();
+        let limit = if lesson.seconds_max == 0 { f64::INFINITY } else { f64::from(lesson.seconds_max) };
+        let mut learned = Learned::default();
+        let Some(private) = &mut self.private else { return Ok(learned) };
+        for number in lesson.start..lesson.start + u64::from(lesson.steps) {
+            if is_stopped() || begun.elapsed().as_secs_f64() >= limit {
+                break;
+            }
+            let rate = schedule.rate(number);
+            let Some(report) = private.step(&mut self.session, &self.batches, rate, lesson.total)? else {
+                tracing::warn!("the budget of differential privacy is spent; this node trains no more");
+                break;
+            };
+            learned.steps += 1;
+            learned.samples += u64::from(report.samples);
+            learned.loss += report.loss;
+        }
+        learned.loss /= f64::from(learned.steps.max(1));
+        let spent = private.spent();
+        tracing::info!(epsilon = spent.epsilon, delta = spent.delta, steps = spent.steps, "privacy spent");
+        Ok(learned)
     }
 
     /// The model.
@@ -80,11 +122,6 @@ impl ModelLearner {
     }
 }
 
-/// An error of the model crate, with what was being done.
-pub(super) fn wrong(what: &'static str) -> impl FnOnce(model::error::Error) -> LearnerError {
-    move |e| LearnerError { what, why: e.to_string() }
-}
-
 impl Learner for ModelLearner {
     fn parameters(&self) -> usize {
         self.session.parameter_count()
@@ -105,6 +142,9 @@ impl Learner for ModelLearner {
     }
 
     fn train(&mut self, lesson: Lesson, is_stopped: &dyn Fn() -> bool) -> Result<Learned, LearnerError> {
+        if self.private.is_some() {
+            return self.private_lesson(lesson, is_stopped);
+        }
         self.lesson(lesson, is_stopped, |session, batch, rate, _| session.train_step(batch, rate))
     }
 
@@ -115,13 +155,18 @@ impl Learner for ModelLearner {
     }
 
     fn export(&self, dir: &Path, step: OuterStep) -> Result<(), LearnerError> {
-        self.card.save(&self.session, dir, step).map_err(|why| LearnerError { what: "save the model", why })
+        let privacy = self.private.as_ref().map(Private::spent);
+        let card = Card { facts: Facts { privacy, ..self.card.facts.clone() }, ..self.card.clone() };
+        card.save(&self.session, dir, step).map_err(|why| LearnerError { what: "save the model", why })
     }
 
     fn state(&self) -> Vec<(String, Vec<u8>)> {
         let position = self.batches.position();
         let mut blobs =
             vec![("position".to_owned(), format!("{} {}\n", position.epoch, position.index).into_bytes())];
+        if let Some(private) = &self.private {
+            blobs.push(("privacy.steps".to_owned(), format!("{}\n", private.steps()).into_bytes()));
+        }
         // A session that cannot tell its state yields none: the optimizer then starts from rest after a restart.
         if let Ok(state) = self.session.optimizer_state() {
             let bytes = |vector: &[f32]| vector.iter().flat_map(|x| x.to_le_bytes()).collect();
@@ -143,6 +188,10 @@ impl Learner for ModelLearner {
             && self.batches.restore(position).is_err()
         {
             tracing::warn!("the data changed since the checkpoint; its order starts anew");
+        }
+        let spent = text("privacy.steps").and_then(|t| t.parse().ok());
+        if let (Some(private), Some(spent)) = (&mut self.private, spent) {
+            private.resume(spent);
         }
         let step = text("optimizer.step").and_then(|t| t.parse().ok());
         if let (Some(step), Some(first), Some(second)) =

@@ -87,6 +87,7 @@ impl Plain<'_> {
             labels: labels.names().to_vec(),
             tokens_max,
             peer_id: String::new(),
+            privacy: None,
         };
         Ok(Answerer::new(session, facts, self.kind, labels, reads))
     }

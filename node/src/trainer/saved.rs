@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use model::data::corpus::Examples;
 use model::data::dataset::Dataset;
+use model::data::examples::Examples;
 use model::data::labels::LabelSet;
 use model::data::schema::TaskKind;
 use model::data::tokenize::tokenizer::Tokenizer;
@@ -56,7 +56,7 @@ impl Saved {
             );
             return Err(bad(reason).into());
         }
-        let tokenizer = if kind.is_text() { Some(Tokenizer::load(dir)?) } else { None };
+        let tokenizer = if session.arch().reads_text() { Some(Tokenizer::load(dir)?) } else { None };
         Ok(Self { session, kind, labels, tokenizer, facts })
     }
 

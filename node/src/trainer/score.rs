@@ -3,11 +3,12 @@
 use model::data::dataset::Dataset;
 use model::data::example::TaggedSentence;
 use model::data::labels::LabelSet;
+use model::data::pairs::Pair;
 use model::data::tokenize::tokenizer::Tokenizer;
 use model::error::Result;
 use model::eval::report::Report;
 use model::eval::tagging::Matching;
-use model::eval::{classify, language, tagging};
+use model::eval::{classify, language, ranking, tagging};
 use model::session::Session;
 use model::task::language::Encoded;
 
@@ -38,6 +39,15 @@ pub enum Scored {
         /// The labels.
         labels: LabelSet,
     },
+    /// Pairs of nodes, by which the second sides are ranked.
+    Pairs {
+        /// The pairs as rows.
+        rows: Dataset,
+        /// The same in that order.
+        pairs: Vec<Pair>,
+        /// The labels.
+        labels: LabelSet,
+    },
     /// Rows with the next token behind each.
     Language(Encoded),
     /// No examples: the score says so by its number of samples.
@@ -52,6 +62,7 @@ impl Scored {
                 tagging::evaluate(session, sentences, labels, tokenizer, *tokens_max, Matching::Default)
             }
             Self::Classes { rows, truth, labels } => classify::evaluate(session, rows, truth, labels),
+            Self::Pairs { rows, pairs, labels } => ranking::evaluate(session, rows, pairs, labels),
             Self::Language(encoded) => language::evaluate(session, &encoded.rows, encoded.bytes),
             Self::Nothing => Ok(Report::new("none", &[], false, 0.0, 0)),
         }
@@ -62,6 +73,7 @@ impl Scored {
         let rows = match self {
             Self::Tagging { rows, .. }
             | Self::Classes { rows, .. }
+            | Self::Pairs { rows, .. }
             | Self::Language(Encoded { rows, .. }) => rows,
             Self::Nothing => return Ok(0.0),
         };

@@ -27,6 +27,7 @@ use crate::trainer::learner::{Learner, LearnerError};
 use crate::trainer::material::Material;
 use crate::trainer::model_card::{Card, Facts};
 use crate::trainer::model_learner::ModelLearner;
+use crate::trainer::private::Private;
 use crate::trainer::probe::{self, ProbeError};
 use crate::trainer::variant::{UnknownVariant, choose};
 
@@ -132,7 +133,7 @@ pub fn task_named(name: &str) -> Result<TaskKind> {
 pub fn labels(kind: TaskKind, names: &[String]) -> Result<LabelSet> {
     Ok(match kind {
         TaskKind::Tagging => LabelSet::stated_for_tagging(names)?,
-        TaskKind::Classify | TaskKind::Language | TaskKind::Nodes => {
+        TaskKind::Classify | TaskKind::Language | TaskKind::Nodes | TaskKind::Pairs | TaskKind::Records => {
             LabelSet::classes(names.iter().cloned())?
         }
     })
@@ -142,7 +143,8 @@ pub fn labels(kind: TaskKind, names: &[String]) -> Result<LabelSet> {
 pub fn head(kind: TaskKind, labels: usize, arch: &ArchConfig) -> Head {
     match (kind, arch) {
         (TaskKind::Tagging, _) => Head::Tagging { labels },
-        (TaskKind::Classify | TaskKind::Nodes, _) => Head::Classification { labels },
+        (TaskKind::Classify | TaskKind::Nodes | TaskKind::Records, _) => Head::Classification { labels },
+        (TaskKind::Pairs, _) => Head::Pair { labels },
         // The outputs of a language model are the tokens, not the charter's labels.
         (TaskKind::Language, ArchConfig::Decoder(decoder)) => Head::Language { labels: decoder.vocab_size },
         (TaskKind::Language, _) => Head::Language { labels },
@@ -263,10 +265,21 @@ pub fn open_learner(
     place: &Place,
     me: &PeerId,
 ) -> Result<ModelLearner> {
-    let terms = charter.charter();
+    open_with(charter.charter(), charter.run().to_string(), files, data, place, me)
+}
+
+/// The same under terms that nobody signed, for a search among them; `run` is what its card says of where it comes from.
+pub fn open_with(
+    terms: &Charter,
+    run: String,
+    files: &Files,
+    data: &Path,
+    place: &Place,
+    me: &PeerId,
+) -> Result<ModelLearner> {
     let kind = task_kind(terms)?;
     let session = genesis(terms, files, place)?;
-    let tokenizer = if kind.is_text() { Some(Tokenizer::load(&files.tokenizer)?) } else { None };
+    let tokenizer = if session.arch().reads_text() { Some(Tokenizer::load(&files.tokenizer)?) } else { None };
     let labels = labels(kind, &terms.task.labels)?;
     let material = Material {
         kind,
@@ -282,18 +295,21 @@ pub fn open_learner(
     let card = Card {
         facts: Facts {
             run_name: terms.name.clone(),
-            run: charter.run().to_string(),
+            run,
             purpose: terms.purpose.clone(),
             outer_step: 0,
             task: terms.task.kind.clone(),
             labels: terms.task.labels.clone(),
             tokens_max: terms.task.tokens_max,
             peer_id: me.to_string(),
+            privacy: None,
         },
         metric: terms.task.metric.clone(),
         tokenizer: tokenizer.map(Box::new),
     };
-    Ok(ModelLearner::new(session, batcher(rows, &terms.train, me)?, scored, terms.train.clone(), card))
+    let private = Private::new(terms, session.arch(), rows.len())?;
+    let batches = batcher(rows, &terms.train, me)?;
+    Ok(ModelLearner::new(session, batches, scored, terms.train.clone(), card).under(private))
 }
 
 /// What a member of a run gives its trainer: the model itself, or a model that learns from predictions where those
@@ -310,6 +326,12 @@ pub fn open_member(
     let (Some(codistillation), Some(probe)) = (&terms.codistillation, &files.probe) else {
         return Ok(Box::new(own));
     };
+    if own.is_private() {
+        let why =
+            "predictions on a probe set are not covered: leave exchange.epsilon_max out, or trade parameters";
+        let what = "keep the charter's epsilon_max";
+        return Err(LearnerError { what, why: why.to_owned() }.into());
+    }
     answers_texts(terms)?;
     let tokenizer = Tokenizer::load(&files.tokenizer)?;
     let tokens_max = terms.task.tokens_max as usize;
@@ -323,11 +345,13 @@ pub fn open_member(
 fn answers_texts(terms: &Charter) -> Result<()> {
     match task_kind(terms)? {
         TaskKind::Tagging | TaskKind::Classify => Ok(()),
-        TaskKind::Language | TaskKind::Nodes => Err(TranslateError::Unknown {
-            field: "task.kind",
-            expected: "tagging or classify where predictions leave a node".to_owned(),
-            found: terms.task.kind.clone(),
-        }),
+        TaskKind::Language | TaskKind::Nodes | TaskKind::Pairs | TaskKind::Records => {
+            Err(TranslateError::Unknown {
+                field: "task.kind",
+                expected: "tagging or classify where predictions leave a node".to_owned(),
+                found: terms.task.kind.clone(),
+            })
+        }
     }
 }
 

@@ -5,8 +5,12 @@
 
 pub mod chinese;
 pub mod community;
+pub mod digits;
+pub mod films;
 pub mod names;
 pub mod newswire;
+pub mod patients;
 pub mod requests;
 pub mod reviews;
+pub mod scenes;
 pub mod topics;
