@@ -11,17 +11,20 @@
 //! each knows the truth as well and gives all its probability to the wrong label that is likeliest in that mean, which
 //! does the most harm. `default` is `simplex`, guarded by cross-validation on the calibration part. Prints a line a rule, fields
 //! apart by tabs: task, seed, attack, liars, rule, score, negative log likelihood, calibration error, weight of all liars
-//! together.
+//! together. When tagging, `entities` are the members' votes for whole entities.
 
 use std::path::Path;
 
 use common::{Corpus, Outcome, Part};
+use model::data::schema::TaskKind;
 use model::distill::run::{Settings, train};
 use model::fuse::compare::Comparison;
 use model::fuse::fit::Calibration;
 use model::fuse::pool::{Pool, vote};
 use model::fuse::quality::measure;
 use model::fuse::rule::Rule;
+use model::fuse::spans::fuse_spans;
+use model::fuse::tally::{compare, total};
 use model::seed::{Seed, shuffle};
 use model::task::answers::Answers;
 
@@ -76,6 +79,14 @@ fn main() -> Outcome<()> {
             line(rule.name(), &calibration.fit(rule, &calibration.all())?)?;
         }
         line("best single", &Pool::single(MEMBERS, comparison.best_single(&calibration.all())))?;
+        if corpus.kind == TaskKind::Tagging {
+            let fitted = calibration.fit(Rule::Simplex, &calibration.all())?;
+            for (name, pool) in [("entities, simplex", fitted), ("entities, mean", Pool::uniform(MEMBERS))] {
+                let said = fuse_spans(&test, &pool.weights(), &corpus.labels)?;
+                let score = total(&compare(test[0], &said, &test_truth, corpus.kind, &corpus.labels));
+                println!("{task}\t{number}\t{attack}\t{liars}\t{name}\t{score:.4}\t-\t-\t-");
+            }
+        }
     }
     Ok(())
 }

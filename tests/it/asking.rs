@@ -63,6 +63,28 @@ fn members_of_unlike_models_decide_together_though_one_lies_one_refuses_and_one_
     assert!(net.nodes[ada].events_of("offence").is_empty());
     assert_eq!(net.nodes[1].events_of("queried").len(), 1);
 
+    // The node's own model, which it saves at the end of its run, the notes last.
+    let own = dir.join("model");
+    let notes = own.join("README.md");
+    net.nodes[ada].until("its model", |_| notes.is_file().then_some(()));
+    let here = run(&[
+        "--format",
+        "json",
+        "predict",
+        "--ask",
+        "peers",
+        "--with",
+        path(&own),
+        "--dir",
+        path(&dir),
+        TEXTS,
+    ]);
+    let here = here.data(0);
+    assert_eq!(here["answers"][0]["votes"].as_array().map(Vec::len), Some(4), "{here}");
+    assert_eq!((&here["members"][0]["name"], &here["members"][0]["peer"]), (&"model".into(), &Value::Null));
+    assert!(here["members"][0]["weight"].as_f64() > Some(0.05), "{here}");
+
+    let fused = fused_over_the_network(&net, &own);
     net.nodes[2].kill();
     net.nodes[ada].until("the loss of a link", |node| (node.status()?["peers"].as_u64()? == 3).then_some(()));
     let few = ask("3").data(4);
@@ -71,10 +93,61 @@ fn members_of_unlike_models_decide_together_though_one_lies_one_refuses_and_one_
     let two = ask("2").data(0);
     assert_eq!(member(&net, &two, 2)["outcome"], "not linked", "{two}");
 
+    // The weight of the member that is gone is shared out among the others; the liar gets none of it.
+    let explained = ok(&["predict", "--model", path(&fused), "--explain-members", TEXTS]);
+    let members = explained[0]["members"].as_array().expect("members");
+    assert_eq!(members[2]["outcome"], "not linked", "{explained}");
+    assert!(members[2]["weight"].is_null() && members[2].get("votes").is_none(), "{explained}");
+    let sum: f64 = members.iter().filter_map(|m| m["weight"].as_f64()).sum();
+    assert!((sum - 1.0).abs() < 1e-6 && members[3]["weight"].as_f64() < Some(0.1), "{explained}");
+    let shown = run(&["predict", "--model", path(&fused), TEXTS]);
+    assert!(shown.stdout.contains("has no part in this: not linked"), "{shown:?}");
+
     let stopped = ok(&["status", "--dir", path(&dir)]);
     assert!(stopped["model"].as_str().is_some_and(|m| m.starts_with("primary, ")), "{stopped}");
     let small = ok(&["status", "--dir", path(&net.nodes[1].dir)]);
     assert!(small["model"].as_str().is_some_and(|m| m.starts_with("small, ")), "{small}");
+}
+
+/// Fuses a model on this machine with those of two honest members, of one that refuses and of one that lies; answers the
+/// folder of the fused model.
+fn fused_over_the_network(net: &Network, own: &std::path::Path) -> std::path::PathBuf {
+    let (ada, dana, emre) = (0, 3, 4);
+    let fused = net.at("fused");
+    let seat = |node: usize| format!("peer:{}", net.nodes[node].peer);
+    let members = [path(own).to_owned(), seat(1), seat(2), seat(dana), seat(emre)].join(",");
+    let fuse = |least: &str| {
+        run(&[
+            "--format",
+            "json",
+            "fuse",
+            "--members",
+            &members,
+            "--through",
+            path(&net.nodes[ada].dir),
+            "--calibrate",
+            path(&net.test),
+            "--rule",
+            "simplex",
+            "--margin",
+            "1",
+            "--least",
+            least,
+            "--out",
+            path(&fused),
+        ])
+    };
+    let few = fuse("5").data(4);
+    assert!(few["why"].as_str().is_some_and(|why| why.contains("does not answer queries")), "{few}");
+    let made = fuse("4").data(0);
+    assert_eq!(made["left_out"][0]["why"], "does not answer queries", "{made}");
+    let all = made["members"].as_array().expect("members");
+    assert_eq!(all.len(), 4, "{made}");
+    assert_eq!(all[1]["peer"], net.nodes[1].peer.as_str(), "{made}");
+    // Certain of one label for every word, the liar is far from the truth in almost all of them.
+    assert!(all[3]["weight"].as_f64() < Some(0.1), "{made}");
+    assert!(all[3]["quality"]["squared"].as_f64() > all[1]["quality"]["squared"].as_f64(), "{made}");
+    fused
 }
 
 #[test]

@@ -3,9 +3,11 @@
 mod asking;
 mod bench;
 mod by_hand;
+mod deciding;
 mod kept;
 mod killed;
 mod liar;
+mod measured;
 mod membership;
 mod network;
 mod node;

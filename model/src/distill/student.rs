@@ -48,7 +48,7 @@ pub fn parameters(source: Source<'_>, anatomy: &Anatomy) -> Result<Vec<f32>> {
             .zip(&from.shape)
             .map(|(axis, size)| match axis {
                 None => (0..*size).collect(),
-                Some(group) => kept[*group].clone(),
+                Some(axis) => spread_out(&kept[axis.group], axis.span),
             })
             .collect();
         gather(&source.parameters[from.flat..from.flat + from.range.len()], &from.shape, &places, &mut flat);
@@ -64,33 +64,31 @@ fn check_total(own: &Slots, found: usize) {
 
 /// Appends the elements at the given places of every axis, row-major.
 fn gather(values: &[f32], shape: &[usize], places: &[Vec<usize>], out: &mut Vec<f32>) {
-    match (shape, places) {
-        ([_], [own]) => out.extend(own.iter().map(|place| values[*place])),
-        ([_, width], [rows, columns]) => {
-            for row in rows {
-                out.extend(columns.iter().map(|column| values[row * width + column]));
-            }
-        }
-        _ => unreachable!("parameters are vectors and matrices"),
-    }
+    let ([_, rest @ ..], [own, behind @ ..]) = (shape, places) else {
+        out.extend_from_slice(values);
+        return;
+    };
+    let size: usize = rest.iter().product();
+    own.iter().for_each(|place| gather(&values[place * size..(place + 1) * size], rest, behind, out));
 }
 
-/// For every group the places of an axis that are kept, in order.
+/// For every group the units that are kept, in order.
 fn choose(source: Source<'_>, anatomy: &Anatomy, by_name: &BTreeMap<&str, &Slot>) -> Vec<Vec<usize>> {
     let mut sums: Vec<Vec<f64>> = anatomy.groups.iter().map(|group| vec![0.0; group.units]).collect();
     for tensor in &anatomy.tensors {
         let slot = by_name[tensor.from.as_str()];
-        let width = if slot.shape.len() == 2 { slot.shape[1] } else { 1 };
         for element in 0..slot.range.len() {
             let matters = match source.importance {
                 Some(importance) => f64::from(importance[slot.flat + element]),
                 None => f64::from(source.parameters[slot.flat + element]).powi(2),
             };
-            let places =
-                if slot.shape.len() == 2 { [element / width, element % width] } else { [element, 0] };
-            for (axis, place) in tensor.axes.iter().zip(places) {
-                if let Some(group) = axis {
-                    sums[*group][place / anatomy.groups[*group].span] += matters;
+            // From the last axis to the first, which is how a place in a row-major tensor comes apart.
+            let mut rest = element;
+            for (axis, size) in tensor.axes.iter().zip(&slot.shape).rev() {
+                let place = rest % size;
+                rest /= size;
+                if let Some(axis) = axis {
+                    sums[axis.group][place / axis.span] += matters;
                 }
             }
         }
@@ -98,20 +96,28 @@ fn choose(source: Source<'_>, anatomy: &Anatomy, by_name: &BTreeMap<&str, &Slot>
     anatomy.groups.iter().zip(&sums).map(|(group, sums)| best(group, sums)).collect()
 }
 
-/// The places of the units with the largest sums; equal ones are taken in order.
+/// The units with the largest sums; equal ones are taken in order.
 fn best(group: &Group, sums: &[f64]) -> Vec<usize> {
     let mut units: Vec<usize> = (0..group.units).collect();
     units.sort_by(|a, b| sums[*b].total_cmp(&sums[*a]));
     units.truncate(group.keep);
     units.sort_unstable();
-    units.into_iter().flat_map(|unit| unit * group.span..(unit + 1) * group.span).collect()
+    units
+}
+
+/// The places of units that take `span` places each.
+fn spread_out(units: &[usize], span: usize) -> Vec<usize> {
+    units.iter().flat_map(|unit| unit * span..(unit + 1) * span).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::arch::config::{EncoderConfig, MlpConfig};
+    use crate::arch::decoder_config::DecoderConfig;
+    use crate::arch::graph_config::GraphConfig;
     use crate::arch::input::Input;
+    use crate::arch::patch_config::PatchConfig;
     use crate::distill::plan::Depth;
     use crate::seed::Seed;
 
@@ -124,6 +130,41 @@ mod tests {
             max_position_embeddings: 8,
             ..EncoderConfig::small(20)
         })
+    }
+
+    /// Two query heads share each of two heads of keys and values.
+    fn decoder() -> ArchConfig {
+        ArchConfig::Decoder(DecoderConfig {
+            vocab_size: 20,
+            hidden_size: 8,
+            num_hidden_layers: 4,
+            num_attention_heads: 4,
+            num_key_value_heads: 2,
+            intermediate_size: 6,
+            max_position_embeddings: 8,
+            rms_norm_eps: 1e-6,
+            rope_theta: 1e4,
+            tie_word_embeddings: false,
+        })
+    }
+
+    fn patch() -> ArchConfig {
+        ArchConfig::Patch(PatchConfig {
+            image_size: 4,
+            patch_size: 2,
+            num_channels: 1,
+            hidden_size: 6,
+            num_hidden_layers: 4,
+            num_attention_heads: 2,
+            intermediate_size: 8,
+            layer_norm_eps: 1e-12,
+            hidden_act: crate::ops::activation::Activation::Gelu,
+        })
+    }
+
+    fn graph() -> ArchConfig {
+        let (features, hidden_size) = (5, 4);
+        ArchConfig::Graph(GraphConfig { features, hidden_size, num_layers: 4, fan_out: 3, dropout: 0.0 })
     }
 
     fn flat(arch: &ArchConfig, head: &Head) -> (Slots, Vec<f32>) {
@@ -156,6 +197,9 @@ mod tests {
             (encoder(), Head::Tagging { labels: 3 }),
             (encoder(), Head::Classification { labels: 2 }),
             (mlp, Head::Classification { labels: 2 }),
+            (decoder(), Head::Language { labels: 20 }),
+            (patch(), Head::Classification { labels: 3 }),
+            (graph(), Head::Classification { labels: 3 }),
         ] {
             let (_, teacher) = flat(&arch, &head);
             assert_eq!(cut(&arch, &head, &teacher, Depth::Whole, 1.0), (arch, teacher));
@@ -178,6 +222,93 @@ mod tests {
         assert_eq!(small, ArchConfig::Mlp(MlpConfig { layers: vec![2, 4, 4, 3] }));
         let input = Input::Dense { values: &[0.3, 0.9, -0.5, 0.2], width: 2 };
         assert_eq!(logits(&small, &head, &student, input), logits(&arch, &head, &teacher, input));
+    }
+
+    #[test]
+    fn blocks_that_add_nothing_to_what_passes_by_can_be_left_out_too() {
+        let tokens = Input::Tokens { ids: &[1, 7, 3], lengths: &[3], width: 3 };
+        let pixels: Vec<f32> = (0..16).map(|k| k as f32 / 16.0).collect();
+        let image = Input::Dense { values: &pixels, width: 16 };
+        for (arch, head, input) in [
+            (decoder(), Head::Language { labels: 20 }, tokens),
+            (patch(), Head::Classification { labels: 3 }, image),
+        ] {
+            let (slots, mut teacher) = flat(&arch, &head);
+            let (mut silenced, silent) = (0, ["o_proj", "down_proj", ".output.dense"]);
+            for slot in slots.by_name().filter(|slot| silent.iter().any(|part| slot.name.contains(part))) {
+                if slot.name.contains(".1.") || slot.name.contains(".2.") {
+                    teacher[slot.flat..slot.flat + slot.range.len()].fill(0.0);
+                    silenced += 1;
+                }
+            }
+            assert!(silenced >= 4, "{silenced}");
+            let (small, student) = cut(&arch, &head, &teacher, Depth::Share(0.5), 1.0);
+            assert!(student.len() < teacher.len());
+            assert_eq!(logits(&small, &head, &student, input), logits(&arch, &head, &teacher, input));
+        }
+    }
+
+    #[test]
+    fn query_heads_stay_with_their_keys_and_kernels_keep_their_pixels() {
+        let (arch, head) = (decoder(), Head::Language { labels: 20 });
+        let (slots, teacher) = flat(&arch, &head);
+        let mut importance = vec![0.0; teacher.len()];
+        for slot in slots.by_name() {
+            for k in 0..slot.range.len() {
+                match slot.name.as_str() {
+                    "model.layers.1.self_attn.v_proj.weight" if k >= 2 * 8 => importance[slot.flat + k] = 1.0,
+                    "model.embed_tokens.weight" if k % 8 >= 4 => importance[slot.flat + k] = 100.0,
+                    _ => {}
+                }
+            }
+        }
+        let anatomy = Anatomy::new(&arch, &head, Depth::Whole, 0.5).unwrap();
+        let ArchConfig::Decoder(small) = &anatomy.arch else { panic!("a decoder expected") };
+        assert_eq!((small.num_attention_heads, small.num_key_value_heads, small.hidden_size), (2, 1, 4));
+        let source = Source { arch: &arch, head: &head, parameters: &teacher, importance: Some(&importance) };
+        let student = parameters(source, &anatomy).unwrap();
+        let (own, _) = flat(&anatomy.arch, &head);
+        let at = |slots: &Slots, name: &str| slots.by_name().find(|slot| slot.name == name).unwrap().flat;
+        let queries = "model.layers.1.self_attn.q_proj.weight";
+        let (new, old) = (at(&own, queries), at(&slots, queries));
+        // Row 0 of the student is row 4 of the teacher: the first of the two queries of the second head.
+        assert_eq!(student[new..new + 4], teacher[old + 4 * 8 + 4..old + 5 * 8]);
+        let input = Input::Tokens { ids: &[1, 2, 3], lengths: &[3], width: 3 };
+        assert!(logits(&anatomy.arch, &head, &student, input).iter().all(|z| z.is_finite()));
+
+        let (arch, head) = (patch(), Head::Classification { labels: 3 });
+        let (slots, mut teacher) = flat(&arch, &head);
+        let kernel = "vit.embeddings.patch_embeddings.projection.weight";
+        // Features 3 to 5 are loud wherever they occur, so they are the ones to keep.
+        let first = at(&slots, kernel);
+        teacher[first + 3 * 4..first + 6 * 4].iter_mut().for_each(|w| *w += 1e3);
+        let (small, student) = cut(&arch, &head, &teacher, Depth::Blocks(1), 0.5);
+        let (own, _) = flat(&small, &head);
+        let new = at(&own, kernel);
+        assert_eq!(student[new..new + 12], teacher[first + 12..first + 24]);
+        let pixels = [0.5; 16];
+        let input = Input::Dense { values: &pixels, width: 16 };
+        assert!(logits(&small, &head, &student, input).iter().all(|z| z.is_finite()));
+    }
+
+    #[test]
+    fn a_graph_network_keeps_its_first_and_last_hop() {
+        let (arch, head) = (graph(), Head::Classification { labels: 3 });
+        let (slots, teacher) = flat(&arch, &head);
+        let (small, student) = cut(&arch, &head, &teacher, Depth::Blocks(1), 0.5);
+        let ArchConfig::Graph(config) = &small else { panic!("a graph network expected") };
+        assert_eq!((config.num_layers, config.hidden_size, config.features), (3, 2, 5));
+        let (own, _) = flat(&small, &head);
+        let of = |slots: &Slots, flat: &[f32], name: &str| {
+            let slot = slots.by_name().find(|slot| slot.name == name).unwrap();
+            flat[slot.flat..slot.flat + slot.range.len()].to_vec()
+        };
+        // The last layer was the fourth and is the third; its outputs are kept whole.
+        assert_eq!(of(&own, &student, "layers.02.bias"), of(&slots, &teacher, "layers.03.bias"));
+        let (new, old) =
+            (of(&own, &student, "layers.00.own.weight"), of(&slots, &teacher, "layers.00.own.weight"));
+        assert_eq!((new.len(), old.len()), (10, 20));
+        assert!(new.iter().all(|value| old.contains(value)));
     }
 
     #[test]

@@ -14,7 +14,8 @@ use crate::fuse::gate::judge;
 use crate::fuse::pool::Pool;
 use crate::fuse::quality::{Quality, measure};
 use crate::fuse::rule::Rule;
-use crate::fuse::tally::{Tally, score, tallies, total};
+use crate::fuse::spans::fuse_spans;
+use crate::fuse::tally::{Tally, compare, score, tallies, total};
 use crate::seed::{Seed, shuffle};
 use crate::task::answers::Answers;
 
@@ -110,21 +111,46 @@ impl<'a> Comparison<'a> {
     pub fn out_of_fit(&self, candidate: Candidate) -> Result<Answers> {
         let members = self.calibration.members();
         let labels = members[0].labels();
+        let pools = self.pools(candidate)?;
         let mut values = vec![0.0; members[0].values().len()];
-        for part in 0..FOLDS {
-            let times: Vec<f64> = self.parts.iter().map(|p| f64::from(u8::from(*p != part))).collect();
-            let pool = match candidate {
-                Candidate::Rule(rule) => self.calibration.fit(rule, &times)?,
-                Candidate::BestSingle => Pool::single(members.len(), self.best_single(&times)),
-            };
-            for example in (0..self.parts.len()).filter(|example| self.parts[*example] == part) {
-                for unit in members[0].units_of(example) {
-                    let rows: Vec<&[f32]> = members.iter().map(|member| member.unit(unit)).collect();
-                    pool.apply(&rows, &mut values[unit * labels..(unit + 1) * labels]);
-                }
+        for (example, part) in self.parts.iter().enumerate() {
+            for unit in members[0].units_of(example) {
+                let rows: Vec<&[f32]> = members.iter().map(|member| member.unit(unit)).collect();
+                pools[*part].apply(&rows, &mut values[unit * labels..(unit + 1) * labels]);
             }
         }
         Answers::new(labels, &members[0].lengths(), values)
+    }
+
+    /// The score when members vote for whole entities with the weights of a candidate, each sentence by weights fitted
+    /// without it.
+    ///
+    /// # Errors
+    /// The labels are no tags, the candidate's weights are not on the simplex, or as [`Calibration::fit`].
+    pub fn spans_out_of_fit(&self, candidate: Candidate) -> Result<f64> {
+        let members = self.calibration.members();
+        let by_part: Vec<Vec<Vec<u32>>> = self
+            .pools(candidate)?
+            .iter()
+            .map(|pool| fuse_spans(members, &pool.weights(), self.labels))
+            .collect::<Result<_>>()?;
+        let said: Vec<Vec<u32>> =
+            self.parts.iter().enumerate().map(|(example, part)| by_part[*part][example].clone()).collect();
+        Ok(total(&compare(members[0], &said, self.truth, self.kind, self.labels)))
+    }
+
+    /// For every part of the calibration set a pool fitted to the others.
+    fn pools(&self, candidate: Candidate) -> Result<Vec<Pool>> {
+        let fit = |part: usize| {
+            let times: Vec<f64> = self.parts.iter().map(|p| f64::from(u8::from(*p != part))).collect();
+            match candidate {
+                Candidate::Rule(rule) => self.calibration.fit(rule, &times),
+                Candidate::BestSingle => {
+                    Ok(Pool::single(self.calibration.members().len(), self.best_single(&times)))
+                }
+            }
+        };
+        (0..FOLDS).map(fit).collect()
     }
 
     /// The member with the best score on examples that count `times`, the first of equals.
@@ -268,6 +294,28 @@ mod tests {
             "other labels there change nothing there"
         );
         assert_ne!(before, after);
+    }
+
+    #[test]
+    fn entities_that_most_members_agree_on_are_scored_out_of_the_fit() {
+        // One word a sentence; three members are right, two say another type everywhere.
+        let labels = LabelSet::tagging(["LOC", "ORG"]).unwrap();
+        let truth: Vec<u32> = (0..60).map(|k| [0, 1, 3][k % 3]).collect();
+        let said = |is_right: bool| {
+            let row = |label: u32| {
+                let told = if is_right { label } else { 4 - label.max(1) };
+                (0..5).map(move |k| if k == told { 0.6 } else { 0.1 })
+            };
+            Answers::new(5, &[1; 60], truth.iter().copied().flat_map(row).collect()).unwrap()
+        };
+        let members = [said(true), said(true), said(true), said(false), said(false)];
+        let all: Vec<&Answers> = members.iter().collect();
+        let calibration = Calibration::new(&all, Some(&truth)).unwrap();
+        let comparison =
+            Comparison::new(&calibration, TaskKind::Tagging, &labels, &Seed::from_u64(2)).unwrap();
+        assert_eq!(comparison.spans_out_of_fit(Candidate::Rule(Rule::Mean)).unwrap(), 1.0);
+        let crossed = comparison.spans_out_of_fit(Candidate::Rule(Rule::Disagreement)).unwrap();
+        assert!(crossed < 0.5, "{crossed}");
     }
 
     #[test]

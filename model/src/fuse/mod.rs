@@ -4,7 +4,8 @@
 //! examples. Who gave them (a session, a student, a checkpoint, a peer over the network) and with which tokenizer is not
 //! known here. [`rule`] names the rules, [`evidence`] gathers what they need of a calibration set, [`solve`] and
 //! [`stacking`] turn that into a [`pool`], which puts the members' probabilities together. [`compare`] measures rules
-//! against each other on examples they were not fitted to, and [`gate`] lets a candidate in or not.
+//! against each other on examples they were not fitted to, and [`gate`] lets a candidate in or not. [`spans`] and [`rank`] put
+//! entities and rankings together, which are more than one unit each.
 
 pub mod compare;
 pub mod evidence;
@@ -15,5 +16,6 @@ pub mod quality;
 pub mod rank;
 pub mod rule;
 pub mod solve;
+pub mod spans;
 pub mod stacking;
 pub mod tally;

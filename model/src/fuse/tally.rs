@@ -42,7 +42,11 @@ pub fn plain_tallies(answers: &Answers, truth: &[u32], kind: TaskKind, labels: &
     compare(answers, &said, truth, kind, labels)
 }
 
-fn compare(
+/// Compares labels that were decided, by example, with the truth; `answers` gives the shape.
+///
+/// # Panics
+/// As [`tallies`].
+pub fn compare(
     answers: &Answers,
     said: &[Vec<u32>],
     truth: &[u32],

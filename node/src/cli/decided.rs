@@ -4,22 +4,25 @@ use std::path::{Path, PathBuf};
 
 use model::data::idx;
 use model::data::schema::TaskKind;
+use model::eval::tagging::Entity;
 use model::fuse::pool::vote;
+use model::fuse::spans::{Support, supports};
 use model::task::answers::Answers;
 use serde_json::{Value, json};
 
+use crate::cli::ask::members_error;
 use crate::cli::output::{CliError, ExitCode, Output};
 use crate::cli::run::learner_error;
 use crate::cli::tagged::tagged;
+use crate::fuse::decider::{Decided, Decider, MemberSays};
 use crate::telemetry::escape;
-use crate::trainer::decider::{Decided, Decider, MemberSays};
 use crate::trainer::examples::{Inputs, Modality, asked};
 
 /// Scores on data.
 pub(super) fn eval(model: &Path, data: &Path, device: &str, output: &Output) -> Result<(), CliError> {
-    let mut decider = Decider::open(model, device, 0).map_err(learner_error)?;
+    let mut decider = Decider::open(model, device, 0).map_err(members_error)?;
     let examples = decider.scored(data).map_err(learner_error)?;
-    let report = decider.report(&examples).map_err(|e| learner_error(e.into()))?;
+    let report = decider.report(&examples).map_err(members_error)?;
     output.done(&report, |to| {
         writeln!(to, "{report}")?;
         writeln!(to, "next     starling predict --model {} \"TEXT\"", model.display())
@@ -35,12 +38,12 @@ pub(super) fn predict(
     explain: bool,
     output: &Output,
 ) -> Result<(), CliError> {
-    let mut decider = Decider::open(model, device, 0).map_err(learner_error)?;
+    let mut decider = Decider::open(model, device, 0).map_err(members_error)?;
     let (names, inputs) = match decider.modality() {
         Modality::Text => (texts.to_vec(), asked(texts.to_vec(), decider.kind())),
         Modality::Images => images(if files.is_empty() { texts } else { files })?,
     };
-    let decided = decider.decide(&inputs).map_err(|e| learner_error(e.into()))?;
+    let decided = decider.decide(&inputs).map_err(members_error)?;
     if explain && decided.members.is_empty() {
         let what = "the members cannot be explained";
         let why = format!("{} is one model", model.display());
@@ -58,6 +61,11 @@ pub(super) fn predict(
         })
         .collect();
     output.done(&answers, |to| {
+        // Without a member the decision is another one: whoever reads it should know.
+        for member in decided.members.iter().filter(|member| member.answers.is_none()) {
+            let name = escape::line(&member.name);
+            writeln!(to, "note     {name} has no part in this: {}", member.outcome)?;
+        }
         for answer in &answers {
             writeln!(to, "{}", answer["shown"].as_str().unwrap_or_default())?;
             for member in answer["members"].as_array().into_iter().flatten() {
@@ -110,20 +118,27 @@ fn answer(decider: &Decider, answers: &Answers, inputs: &Inputs, example: usize,
     json!({ "text": name, "label": label, "probability": choice.probability, "shown": shown })
 }
 
-/// Adds every member's weight, answer and votes.
+/// Adds every member's weight, answer and votes; of one that did not answer, why.
 fn explain_into(answer: &mut Value, decider: &Decider, decided: &Decided, inputs: &Inputs, example: usize) {
     let explained = |member: &MemberSays| {
+        let name = escape::line(&member.name);
+        let Some(answers) = &member.answers else {
+            let shown = format!("{name:<20} -      {}", member.outcome);
+            return json!({
+                "name": member.name, "peer": member.peer, "outcome": member.outcome, "weight": null, "shown": shown,
+            });
+        };
         let text = answer["text"].as_str().unwrap_or_default();
-        let said = self::answer(decider, &member.answers, inputs, example, text);
-        let votes: Vec<&str> = member
-            .answers
+        let mut explained = self::answer(decider, answers, inputs, example, text);
+        let votes: Vec<&str> = answers
             .units_of(example)
-            .map(|unit| decider.labels().name(vote(member.answers.unit(unit)) as u32))
+            .map(|unit| decider.labels().name(vote(answers.unit(unit)) as u32))
             .collect();
-        let own = said["shown"].as_str().unwrap_or_default().to_owned();
-        let shown = format!("{:<20} {:.3}  {own}", escape::line(&member.name), member.weight);
-        let mut explained = said;
+        let own = explained["shown"].as_str().unwrap_or_default();
+        let shown = format!("{name:<20} {:.3}  {own}", member.weight.unwrap_or(0.0));
         explained["name"] = json!(member.name);
+        explained["peer"] = json!(member.peer);
+        explained["outcome"] = json!(member.outcome);
         explained["weight"] = json!(member.weight);
         explained["votes"] = json!(votes);
         explained["shown"] = json!(shown);
@@ -136,13 +151,35 @@ fn explain_into(answer: &mut Value, decider: &Decider, decided: &Decided, inputs
         .units_of(example)
         .map(|unit| {
             let mut counts = std::collections::BTreeMap::new();
-            for member in &decided.members {
-                *counts.entry(decider.labels().name(vote(member.answers.unit(unit)) as u32)).or_insert(0) +=
-                    1;
+            for answers in decided.members.iter().filter_map(|member| member.answers.as_ref()) {
+                *counts.entry(decider.labels().name(vote(answers.unit(unit)) as u32)).or_insert(0) += 1;
             }
             json!(counts)
         })
         .collect();
     answer["members"] = json!(members);
     answer["votes"] = json!(counts);
+    if let (TaskKind::Tagging, Inputs::Sentences(sentences)) = (decider.kind(), inputs) {
+        answer["spans"] = spans(decider, decided, &sentences[example], example);
+    }
+}
+
+/// Every entity that a member says, with the weight and names of the members that say it; nothing where the rule has no
+/// weights that sum to 1.
+fn spans(decider: &Decider, decided: &Decided, words: &[String], example: usize) -> Value {
+    let present: Vec<&MemberSays> =
+        decided.members.iter().filter(|member| member.answers.is_some()).collect();
+    let answers: Vec<&Answers> = present.iter().filter_map(|member| member.answers.as_ref()).collect();
+    let weights: Vec<f64> = present.iter().filter_map(|member| member.weight).collect();
+    let Ok(found) = supports(&answers, &weights, example, decider.labels()) else { return Value::Null };
+    let types = decider.labels().entity_types();
+    let span = |support: &Support| {
+        let Entity { start, end, entity_type } = support.entity;
+        let names: Vec<&str> = support.members.iter().map(|member| present[*member].name.as_str()).collect();
+        json!({
+            "type": types[entity_type as usize], "text": words[start..end].join(" "), "start_word": start,
+            "end_word": end, "weight": support.weight, "members": names,
+        })
+    };
+    found.iter().map(span).collect()
 }

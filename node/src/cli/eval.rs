@@ -7,7 +7,7 @@ use model::data::intents;
 use crate::cli::decided;
 use crate::cli::output::{CliError, Output};
 use crate::cli::run::learner_error;
-use crate::trainer::decider::Decider;
+use crate::fuse::decider::Decider;
 use crate::trainer::saved::Saved;
 
 /// Scores a model on data.

@@ -2,25 +2,37 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use model::fuse::compare::Used;
 use model::fuse::rule::Rule;
 use protocol::ledger::record::{Ingredient, Record};
 
+use crate::cli::ask::members_error;
 use crate::cli::output::{CliError, ExitCode, Output, table};
-use crate::cli::run::learner_error;
+use crate::fuse::members::{Seat, Through};
 use crate::fuse::outcome::{JudgedOn, Outcome};
 use crate::fuse::page::html;
 use crate::fuse::run::{FuseError, Order, fuse};
 use crate::recipe::bundle::hash_file;
 use crate::runtime::adopt;
+use crate::telemetry::escape;
 
 /// Fuses models into one that decides with all of them.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// Folders of the members, separated by commas
-    #[arg(long, value_name = "DIR,DIR", value_delimiter = ',', required = true)]
-    members: Vec<PathBuf>,
+    /// The members, separated by commas: folders of models here, and `peer:KEY` for models of peers, which stay there
+    #[arg(long, value_name = "DIR,peer:KEY", value_delimiter = ',', required = true)]
+    members: Vec<Seat>,
+    /// The directory of a running node through which peers are asked
+    #[arg(long, value_name = "DIR")]
+    through: Option<PathBuf>,
+    /// Members that must answer; peers that do not are left out
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    least: usize,
+    /// Longest wait for the peers' answers to one query, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, requires = "through", value_parser = clap::value_parser!(u64).range(1..=300))]
+    deadline: u64,
     /// Examples to fit the weights to, which no member was trained on; of a folder the development part, else the test part
     #[arg(long, value_name = "PATH")]
     calibrate: PathBuf,
@@ -37,9 +49,9 @@ pub struct Args {
     /// By how much the fusion's score may be below the incumbent's for the gate to let it in
     #[arg(long, default_value_t = 0.0)]
     margin: f64,
-    /// The member whose place the fusion would take, its folder; the best one when absent
-    #[arg(long, value_name = "DIR")]
-    incumbent: Option<PathBuf>,
+    /// The member whose place the fusion would take, as it is named in --members; the best one when absent
+    #[arg(long, value_name = "MEMBER")]
+    incumbent: Option<Seat>,
     /// Where the fused model and the report go
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -96,18 +108,28 @@ fn order(args: &Args) -> Result<Order, CliError> {
         let why = format!("the rule {} needs labels", rule.map_or("", Rule::name));
         return Err(usage(why, "give labelled examples, or --rule inverse"));
     }
-    let same =
-        |a: &Path, b: &Path| a.canonicalize().ok().is_some_and(|a| b.canonicalize().is_ok_and(|b| a == b));
+    let same = |a: &Seat, b: &Seat| match (a, b) {
+        (Seat::Folder(a), Seat::Folder(b)) => {
+            a.canonicalize().ok().is_some_and(|a| b.canonicalize().is_ok_and(|b| a == b))
+        }
+        (a, b) => a == b,
+    };
     let incumbent = match &args.incumbent {
         None => None,
-        Some(dir) => {
-            let found = args.members.iter().position(|member| same(member, dir));
-            let why = || format!("the incumbent {} is no member", dir.display());
+        Some(seat) => {
+            let found = args.members.iter().position(|member| same(member, seat));
+            let why = || format!("the incumbent {seat} is no member");
             Some(found.ok_or_else(|| usage(why(), "name it in --members too"))?)
         }
     };
     Ok(Order {
         members: args.members.clone(),
+        through: args
+            .through
+            .clone()
+            .map(|node| Through { node, deadline: Duration::from_secs(args.deadline) }),
+        // One model alone can be judged too; nobody asks for more members than there are.
+        least: args.least.min(args.members.len()),
         calibrate: args.calibrate.clone(),
         is_unlabelled: args.unlabelled,
         validate: args.validate.clone(),
@@ -122,7 +144,11 @@ fn order(args: &Args) -> Result<Order, CliError> {
 
 fn fuse_error(error: FuseError) -> CliError {
     match error {
-        FuseError::Translate(error) => learner_error(error),
+        FuseError::Members(error) => members_error(error),
+        error @ FuseError::Missing { .. } => {
+            let remedy = "`starling peers` shows who is linked; give a longer --deadline, or name others";
+            CliError::new(ExitCode::Unreachable, "too few members answer", error, remedy)
+        }
         error @ FuseError::Write { .. } => {
             CliError::new(ExitCode::Failed, "the fusion cannot be kept", error, "choose another --out")
         }
@@ -165,7 +191,7 @@ fn print(to: &mut dyn Write, outcome: &Outcome, args: &Args) -> std::io::Result<
         .iter()
         .map(|member| {
             vec![
-                member.name.clone(),
+                escape::line(&member.name),
                 format!("{:.3}", member.weight),
                 member.interval.map_or("-".to_owned(), |i| format!("{:.3} to {:.3}", i.low, i.high)),
                 number(member.score),
@@ -175,6 +201,9 @@ fn print(to: &mut dyn Write, outcome: &Outcome, args: &Args) -> std::io::Result<
         })
         .collect();
     table(to, &["member", "weight", "95 %", metric, "NLL", "ECE"], &rows)?;
+    for member in &outcome.left_out {
+        writeln!(to, "left out {}: {}", escape::line(&member.name), member.why)?;
+    }
     if !outcome.rules.is_empty() {
         let row = |name: &str, quality: &model::fuse::quality::Quality| {
             let numbers = [quality.score, quality.nll, quality.ece, quality.squared];
@@ -202,7 +231,12 @@ fn print(to: &mut dyn Write, outcome: &Outcome, args: &Args) -> std::io::Result<
     if let (Some(fused), Some(uniform), Some(single)) =
         (outcome.score_fused, outcome.score_uniform, outcome.score_best_single)
     {
-        writeln!(to, "{metric:8} fused {fused:.4}, equal weights {uniform:.4}, best single {single:.4}")?;
+        let spans =
+            outcome.score_spans.map_or(String::new(), |f1| format!(", votes for whole entities {f1:.4}"));
+        writeln!(
+            to,
+            "{metric:8} fused {fused:.4}, equal weights {uniform:.4}, best single {single:.4}{spans}"
+        )?;
     }
     if let Some(verdict) = &outcome.verdict {
         let word = if verdict.is_adopted { "adopted" } else { "refused" };

@@ -14,8 +14,8 @@ use crate::cli::output::{CliError, ExitCode, Output};
 use crate::cli::run::learner_error;
 use crate::cli::tagged::tagged;
 use crate::cli::{ask, decided, explained};
+use crate::fuse::decider::Decider;
 use crate::telemetry::escape;
-use crate::trainer::decider::Decider;
 use crate::trainer::saved::Saved;
 
 /// Bytes read from standard input at most.
@@ -61,7 +61,7 @@ pub struct Args {
 pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
     let texts = texts(args)?;
     if let Some(whom) = &args.ask.whom {
-        return ask::run(&args.ask, whom, &texts, output);
+        return ask::run(&args.ask, whom, &texts, &args.device, output);
     }
     let dir = args.model.as_deref().expect("the command line asks for --model without --ask");
     if args.explain_members || Decider::is_needed(dir) {

@@ -25,8 +25,8 @@ use crate::distill::outcome::{Line, Outcome, Student};
 use crate::telemetry::progress::Progress;
 use crate::trainer::answerer::{Answerer, metric};
 use crate::trainer::examples::{Examples, load};
-use crate::trainer::members::hash_model;
 use crate::trainer::model_card::Facts;
+use crate::trainer::model_hash::hash_model;
 use crate::trainer::translate::TranslateError;
 
 /// Share of the training examples held back to score on where the data has no other part.

@@ -8,6 +8,7 @@ use model::fuse::gate::Verdict;
 use model::fuse::pool::Pool;
 use model::fuse::quality::Quality;
 use model::fuse::rule::Rule;
+use protocol::id::PeerId;
 use serde::Serialize;
 
 /// Everything about one fusion.
@@ -23,12 +24,17 @@ pub struct Outcome {
     pub weights: Vec<f64>,
     /// The members, in the order of the weights.
     pub members: Vec<MemberOutcome>,
+    /// Members that did not answer and have no part in it.
+    pub left_out: Vec<LeftOut>,
     /// Score of the fusion on the examples of `judged_on`.
     pub score_fused: Option<f64>,
     /// Score of equal weights there.
     pub score_uniform: Option<f64>,
     /// Score there of the member that was best on the calibration set.
     pub score_best_single: Option<f64>,
+    /// Score there when members vote for whole entities with the same weights; nothing unless weights on the simplex tag
+    /// words.
+    pub score_spans: Option<f64>,
     /// Every rule's measures there.
     pub rules: Vec<RuleOutcome>,
     /// Measures there of one model with the mean of all members' parameters, where their shapes agree.
@@ -72,9 +78,16 @@ pub enum JudgedOn {
 pub struct MemberOutcome {
     /// Its name.
     pub name: String,
-    /// Its folder.
-    pub model: PathBuf,
-    /// Hash of the files its answers depend on.
+    /// Its folder; nothing for a peer.
+    pub model: Option<PathBuf>,
+    /// Its key; nothing for a model here.
+    pub peer: Option<PeerId>,
+    /// Outer step of the model that answered.
+    pub step: u32,
+    /// Milliseconds to the answers about the calibration set: of a peer the middle query and nineteen of twenty, of a model
+    /// here all at once.
+    pub latency_ms: Option<[f64; 2]>,
+    /// Hash of the files its answers depend on; of a peer, of what it said of the calibration set.
     pub hash: String,
     /// Its score.
     pub score: Option<f64>,
@@ -84,6 +97,15 @@ pub struct MemberOutcome {
     pub weight: f64,
     /// The middle 95 % of its weight over examples drawn with replacement.
     pub interval: Option<Interval>,
+}
+
+/// A member that has no part in the fusion.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LeftOut {
+    /// Its name.
+    pub name: String,
+    /// Why.
+    pub why: String,
 }
 
 /// One rule.

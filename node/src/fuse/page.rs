@@ -38,6 +38,10 @@ pub fn html(outcome: &Outcome) -> String {
     if let Some(warning) = &outcome.warning {
         let _ = writeln!(page, "<p><strong>Warning:</strong> {}</p>", text(warning));
     }
+    for member in &outcome.left_out {
+        let (name, why) = (text(&member.name), text(&member.why));
+        let _ = writeln!(page, "<p>Left out, because it did not answer: {name} ({why}).</p>");
+    }
     if let Some(verdict) = &outcome.verdict {
         let _ = writeln!(
             page,
@@ -159,6 +163,10 @@ fn rule_table(outcome: &Outcome, metric: &str) -> String {
     if let Some(score) = outcome.score_best_single {
         let dash = || "-".to_owned();
         rows.push(vec!["best single".to_owned(), format!("{score:.4}"), dash(), dash(), dash()]);
+    }
+    if let Some(score) = outcome.score_spans {
+        let dash = || "-".to_owned();
+        rows.push(vec!["votes for whole entities".to_owned(), format!("{score:.4}"), dash(), dash(), dash()]);
     }
     rows.extend(outcome.averaged.iter().map(|quality| row("mean of parameters", quality)));
     table(

@@ -1,6 +1,6 @@
 //! Fusing models: ask, fit, compare, judge, keep.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use model::data::labels::LabelSet;
@@ -12,24 +12,31 @@ use model::fuse::gate::{Verdict, judge};
 use model::fuse::pool::Pool;
 use model::fuse::quality::{Quality, measure};
 use model::fuse::rule::Rule;
-use model::fuse::tally::{tallies, total};
+use model::fuse::spans::fuse_spans;
+use model::fuse::tally::{compare, tallies, total};
 use model::seed::Seed;
 use model::task::answers::Answers;
 use thiserror::Error;
 
-use crate::fuse::outcome::{JudgedOn, MemberOutcome, Outcome, RuleOutcome};
+use crate::fuse::fused::{FUSED, FusedFacts, MemberFacts, VERSION};
+use crate::fuse::heard::{Heard, absent};
+use crate::fuse::members::{Members, MembersError, Seat, Through, hash_said, relative};
+use crate::fuse::outcome::{JudgedOn, LeftOut, MemberOutcome, Outcome, RuleOutcome};
 use crate::telemetry::progress::Progress;
-use crate::trainer::answerer::metric;
+use crate::trainer::answerer::{Answerer, metric};
 use crate::trainer::examples::{Examples, Inputs, load, load_lines};
-use crate::trainer::fused::{FUSED, FusedFacts, MemberFacts, VERSION};
-use crate::trainer::members::{Members, hash_model};
+use crate::trainer::model_hash::hash_model;
 use crate::trainer::translate::TranslateError;
 
 /// What to fuse.
 #[derive(Clone, Debug)]
 pub struct Order {
-    /// Folders of the members.
-    pub members: Vec<PathBuf>,
+    /// The members.
+    pub members: Vec<Seat>,
+    /// How peers among them are asked.
+    pub through: Option<Through>,
+    /// How many of them must answer; peers that do not are left out.
+    pub least: usize,
     /// Examples to fit to.
     pub calibrate: PathBuf,
     /// Whether the calibration file is plain lines without labels.
@@ -53,9 +60,17 @@ pub struct Order {
 /// A fusion that cannot be done.
 #[derive(Debug, Error)]
 pub enum FuseError {
-    /// A member or the data cannot be used.
+    /// A member cannot be used, or peers cannot be asked.
     #[error(transparent)]
-    Translate(#[from] TranslateError),
+    Members(#[from] MembersError),
+    /// Too few members answered, or one that answered first did not answer again.
+    #[error("expected answers of {expected}; {why}")]
+    Missing {
+        /// Of whom.
+        expected: String,
+        /// Who did not answer, and why.
+        why: String,
+    },
     /// The fused model could not be written.
     #[error("could not write {path}: {reason}", path = path.display())]
     Write {
@@ -68,7 +83,13 @@ pub enum FuseError {
 
 impl From<ModelError> for FuseError {
     fn from(error: ModelError) -> Self {
-        Self::Translate(error.into())
+        Self::Members(error.into())
+    }
+}
+
+impl From<TranslateError> for FuseError {
+    fn from(error: TranslateError) -> Self {
+        Self::Members(error.into())
     }
 }
 
@@ -81,6 +102,7 @@ struct Judged {
     score_fused: f64,
     score_uniform: f64,
     score_best_single: f64,
+    score_spans: Option<f64>,
     rules: Vec<RuleOutcome>,
     averaged: Option<Quality>,
     verdict: Verdict,
@@ -89,11 +111,12 @@ struct Judged {
 /// Fuses members. A fusion that the gate refuses leaves no model behind, but an outcome that says why.
 pub fn fuse(order: &Order) -> Result<Outcome> {
     let begun = Instant::now();
-    let mut members = Members::open(&order.members, &order.device, 0)?;
+    let mut members = Members::open(&order.members, order.through.as_ref(), &order.device, 0)?;
     let (kind, labels) = (members.kind, members.labels.clone());
     let examples = calibration_examples(order, &members)?;
-    let answers = ask(&mut members, &examples.inputs, "calibration")?;
-    let all: Vec<&Answers> = answers.iter().collect();
+    let (heard, left_out) =
+        present(ask(&mut members, &examples.inputs, "calibration")?, order, &mut members)?;
+    let all: Vec<&Answers> = heard.iter().filter_map(|heard| heard.answers.as_ref()).collect();
     let truth = (!order.is_unlabelled).then_some(examples.truth.as_slice());
     let calibration = Calibration::new(&all, truth)?;
     let seed = Seed::from_u64(order.seed);
@@ -116,11 +139,18 @@ pub fn fuse(order: &Order) -> Result<Outcome> {
     let weights = pool.weights();
     let mut outcomes = Vec::new();
     for (k, member) in members.list().iter().enumerate() {
-        let quality = comparison.as_ref().map(|comparison| comparison.quality(&answers[k])).transpose()?;
+        let quality = comparison.as_ref().map(|comparison| comparison.quality(all[k])).transpose()?;
+        let (model, peer, hash) = match &member.seat {
+            Seat::Folder(dir) => (Some(dir.clone()), None, hash_model(dir)?),
+            Seat::Peer(peer) => (None, Some(*peer), hash_said(peer, &heard[k])),
+        };
         outcomes.push(MemberOutcome {
             name: member.name.clone(),
-            model: member.dir.clone(),
-            hash: hash_model(&member.dir)?,
+            model,
+            peer,
+            step: heard[k].step,
+            latency_ms: heard[k].latency_ms,
+            hash,
             score: quality.map(|quality| quality.score),
             quality,
             weight: weights[k],
@@ -133,9 +163,11 @@ pub fn fuse(order: &Order) -> Result<Outcome> {
         pool,
         weights,
         members: outcomes,
+        left_out,
         score_fused: judged.as_ref().map(|judged| judged.score_fused),
         score_uniform: judged.as_ref().map(|judged| judged.score_uniform),
         score_best_single: judged.as_ref().map(|judged| judged.score_best_single),
+        score_spans: judged.as_ref().and_then(|judged| judged.score_spans),
         averaged: judged.as_ref().and_then(|judged| judged.averaged),
         guard,
         verdict: judged.as_ref().map(|judged| judged.verdict),
@@ -176,14 +208,45 @@ fn calibration_examples(order: &Order, members: &Members) -> Result<Examples> {
     Ok(examples)
 }
 
-fn ask(members: &mut Members, inputs: &Inputs, title: &str) -> Result<Vec<Answers>> {
+fn ask(members: &mut Members, inputs: &Inputs, title: &str) -> Result<Vec<Heard>> {
     let mut progress = Progress::new(title, members.list().len() as u64);
     let names: Vec<String> = members.list().iter().map(|member| member.name.clone()).collect();
-    let answers = members.answer(inputs, &mut |done| {
-        progress.set(done as u64, &format!("{} answered", names[done - 1]));
+    let heard = members.answer(inputs, &mut |done| {
+        progress.set(done as u64, &format!("{} asked", names[done - 1]));
     })?;
-    progress.finish("all members answered");
-    Ok(answers)
+    progress.finish("all members asked");
+    Ok(heard)
+}
+
+/// The members that answered about the calibration examples, and who is left out because it did not: nothing is known of
+/// what its word is worth.
+fn present(heard: Vec<Heard>, order: &Order, members: &mut Members) -> Result<(Vec<Heard>, Vec<LeftOut>)> {
+    let is_here: Vec<bool> = heard.iter().map(|heard| heard.answers.is_some()).collect();
+    let count = is_here.iter().filter(|here| **here).count();
+    let incumbent = order.incumbent.filter(|incumbent| !is_here[*incumbent]);
+    if count < order.least.max(1) || incumbent.is_some() {
+        let expected = match incumbent {
+            Some(incumbent) => format!("the incumbent {}", order.members[incumbent]),
+            None => format!("at least {} members, found {count}", order.least.max(1)),
+        };
+        return Err(missing(expected, &heard));
+    }
+    members.retain(&is_here);
+    let (here, away): (Vec<Heard>, Vec<Heard>) = heard.into_iter().partition(|heard| heard.answers.is_some());
+    let left_out = away.into_iter().map(|heard| LeftOut { name: heard.name, why: heard.outcome }).collect();
+    Ok((here, left_out))
+}
+
+fn missing(expected: String, heard: &[Heard]) -> FuseError {
+    let why: Vec<String> = absent(heard).iter().map(|(name, why)| format!("{name}: {why}")).collect();
+    FuseError::Missing { expected, why: why.join(", ") }
+}
+
+/// The place of the incumbent among the members that answered; the best one where none was named.
+fn incumbent(order: &Order, members: &Members, best: usize) -> usize {
+    let seat = order.incumbent.map(|incumbent| &order.members[incumbent]);
+    let place = seat.and_then(|seat| members.list().iter().position(|member| member.seat == *seat));
+    place.unwrap_or(best)
 }
 
 fn judged(
@@ -197,7 +260,7 @@ fn judged(
     let (kind, labels) = (members.kind, members.labels.clone());
     let all = calibration.all();
     let best = comparison.best_single(&all);
-    let incumbent = order.incumbent.unwrap_or(best);
+    let incumbent = incumbent(order, members, best);
     let count = members.list().len();
     let seed = Seed::from_u64(order.seed).fork("gate");
     let (on, inputs, truth, answers) = match &order.validate {
@@ -207,7 +270,12 @@ fn judged(
             let part = part.ok_or_else(|| {
                 ModelError::file(path, "expected at least one example to validate on, found none")
             })?;
-            let answers = ask(members, &part.inputs, "validation")?;
+            let heard = ask(members, &part.inputs, "validation")?;
+            if heard.iter().any(|heard| heard.answers.is_none()) {
+                let expected = "all members that answered about the calibration data".to_owned();
+                return Err(missing(expected, &heard));
+            }
+            let answers: Vec<Answers> = heard.into_iter().filter_map(|heard| heard.answers).collect();
             (JudgedOn::Validation, part.inputs, part.truth, answers)
         }
         None => {
@@ -230,7 +298,21 @@ fn judged(
         rules.push(RuleOutcome { rule, quality: measure(&by_rule(rule)?, &truth, kind, &labels)? });
     }
     let single = |member: usize| -> Result<Answers> { Ok(Pool::single(count, member).fuse(&rows)?) };
-    let fused = if is_fresh { pool.fuse(&rows)? } else { out_of_fit(comparison, pool, order, best)? };
+    let fused = if is_fresh {
+        pool.fuse(&rows)?
+    } else {
+        comparison.out_of_fit(judged_candidate(pool, order, best))?
+    };
+    let score_spans = match pool {
+        Pool::Linear { weights } if kind == TaskKind::Tagging && is_fresh => {
+            let said = fuse_spans(&rows, weights, &labels)?;
+            Some(total(&compare(rows[0], &said, &truth, kind, &labels)))
+        }
+        Pool::Linear { .. } if kind == TaskKind::Tagging => {
+            Some(comparison.spans_out_of_fit(judged_candidate(pool, order, best))?)
+        }
+        _ => None,
+    };
     let best_single = if is_fresh { single(best)? } else { comparison.out_of_fit(Candidate::BestSingle)? };
     let tally = |answers: &Answers| tallies(answers, &truth, kind, &labels);
     let verdict = judge(&tally(&fused), &tally(&single(incumbent)?), order.margin, seed)?;
@@ -241,24 +323,24 @@ fn judged(
         score_fused: total(&tally(&fused)),
         score_uniform: uniform,
         score_best_single: total(&tally(&best_single)),
+        score_spans,
         rules,
         averaged: averaged(members, &inputs, &truth, kind, &labels)?,
         verdict,
     })
 }
 
-/// The fusion's answers to the calibration set, each by a fit without it.
-fn out_of_fit(comparison: &Comparison<'_>, pool: &Pool, order: &Order, best: usize) -> Result<Answers> {
+/// What is judged where every example is judged by a fit without it. A guarded default may have become equal weights or one
+/// member; those are what is judged then.
+fn judged_candidate(pool: &Pool, order: &Order, best: usize) -> Candidate {
     let members = pool.members();
-    // A guarded default may have become equal weights or one member; those are what is judged then.
-    let candidate = if order.rule.is_none() && *pool == Pool::uniform(members) {
+    if order.rule.is_none() && *pool == Pool::uniform(members) {
         Candidate::Rule(Rule::Mean)
     } else if order.rule.is_none() && *pool == Pool::single(members, best) {
         Candidate::BestSingle
     } else {
         Candidate::Rule(order.rule.unwrap_or(Rule::usual(true)))
-    };
-    Ok(comparison.out_of_fit(candidate)?)
+    }
 }
 
 /// One model with the mean of all parameters, where all members have one architecture and one order of labels.
@@ -269,22 +351,26 @@ fn averaged(
     kind: TaskKind,
     labels: &LabelSet,
 ) -> Result<Option<Quality>> {
-    let list = members.list();
-    let first = &list[0].answerer;
-    let is_alike = list.iter().all(|member| {
-        member.answerer.session.arch() == first.session.arch()
-            && member.answerer.labels == first.labels
-            && member.answerer.tokenizer().map(model::data::tokenize::tokenizer::Tokenizer::hash)
-                == first.tokenizer().map(model::data::tokenize::tokenizer::Tokenizer::hash)
+    let here: Vec<&Answerer> =
+        members.list().iter().filter_map(|member| member.answerer.as_deref()).collect();
+    let Some(first) = here.first().filter(|_| here.len() == members.list().len() && here.len() > 1) else {
+        return Ok(None);
+    };
+    let hash =
+        |answerer: &Answerer| answerer.tokenizer().map(model::data::tokenize::tokenizer::Tokenizer::hash);
+    let is_alike = here.iter().all(|other| {
+        other.session.arch() == first.session.arch()
+            && other.labels == first.labels
+            && hash(other) == hash(first)
     });
-    if !is_alike || list.len() < 2 {
+    if !is_alike {
         return Ok(None);
     }
     let mut mean = vec![0.0_f32; first.session.parameter_count()];
     let mut flat = mean.clone();
-    for member in list {
-        member.answerer.session.read(&mut flat)?;
-        mean.iter_mut().zip(&flat).for_each(|(sum, value)| *sum += value / list.len() as f32);
+    for member in &here {
+        member.session.read(&mut flat)?;
+        mean.iter_mut().zip(&flat).for_each(|(sum, value)| *sum += value / here.len() as f32);
     }
     let device = "cpu".parse()?;
     let mut session =
@@ -300,10 +386,12 @@ fn write_model(order: &Order, kind: TaskKind, labels: &LabelSet, outcome: &Outco
         .members
         .iter()
         .map(|member| {
-            let path = relative(&order.out, &member.model).map_err(|e| write_error(&path, e))?;
+            let way = |to: &PathBuf| relative(&order.out, to).map_err(|e| write_error(&path, e));
             Ok(MemberFacts {
                 name: member.name.clone(),
-                path,
+                path: member.model.as_ref().map(way).transpose()?,
+                peer: member.peer,
+                step: member.step,
                 hash: member.hash.clone(),
                 weight: member.weight,
                 interval: member.interval,
@@ -311,6 +399,10 @@ fn write_model(order: &Order, kind: TaskKind, labels: &LabelSet, outcome: &Outco
             })
         })
         .collect::<Result<Vec<_>>>()?;
+    let has_peers = outcome.members.iter().any(|member| member.peer.is_some());
+    let node = order.through.as_ref().filter(|_| has_peers).map(|through| &through.node);
+    let through =
+        node.map(|node| relative(&order.out, node).map_err(|e| write_error(node, e))).transpose()?;
     let facts = FusedFacts {
         version: VERSION,
         task: if kind == TaskKind::Tagging { "tagging" } else { "classify" }.to_owned(),
@@ -321,6 +413,7 @@ fn write_model(order: &Order, kind: TaskKind, labels: &LabelSet, outcome: &Outco
         guard: outcome.guard,
         verdict: outcome.verdict,
         samples_calibrate: outcome.samples_calibrate,
+        through,
     };
     let text = serde_json::to_string_pretty(&facts).map_err(|e| write_error(&path, e))?;
     std::fs::write(&path, text).map_err(|e| write_error(&path, e))
@@ -328,30 +421,4 @@ fn write_model(order: &Order, kind: TaskKind, labels: &LabelSet, outcome: &Outco
 
 fn write_error(path: &Path, reason: impl ToString) -> FuseError {
     FuseError::Write { path: path.to_owned(), reason: reason.to_string() }
-}
-
-/// The way from one existing folder to another, so that both can be moved together.
-fn relative(from: &Path, to: &Path) -> std::io::Result<PathBuf> {
-    let (from, to) = (from.canonicalize()?, to.canonicalize()?);
-    let shared = from.components().zip(to.components()).take_while(|(a, b)| a == b).count();
-    let up = from.components().skip(shared).map(|_| Component::ParentDir);
-    Ok(up.chain(to.components().skip(shared)).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_way_between_folders_survives_moving_both() {
-        let dir = tempfile::tempdir().unwrap();
-        let at = |path: &str| {
-            let path = dir.path().join(path);
-            std::fs::create_dir_all(&path).unwrap();
-            path
-        };
-        assert_eq!(relative(&at("a/fused"), &at("a/half")).unwrap(), PathBuf::from("../half"));
-        assert_eq!(relative(&at("a"), &at("a/half")).unwrap(), PathBuf::from("half"));
-        assert_eq!(relative(&at("b/c/d"), &at("a")).unwrap(), PathBuf::from("../../../a"));
-    }
 }

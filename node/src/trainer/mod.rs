@@ -3,15 +3,13 @@
 pub mod answerer;
 pub mod averaging;
 pub mod codistiller;
-pub mod decider;
 pub mod examples;
-pub mod fused;
 pub mod job;
 pub mod learner;
 pub mod liar;
 pub mod material;
-pub mod members;
 pub mod model_card;
+pub mod model_hash;
 pub mod model_learner;
 pub mod plain;
 pub mod private;

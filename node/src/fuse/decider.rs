@@ -7,7 +7,6 @@ use std::path::Path;
 use model::arch::config::ArchConfig;
 use model::data::labels::LabelSet;
 use model::data::schema::TaskKind;
-use model::error::Result;
 use model::eval::classify;
 use model::eval::report::Report;
 use model::eval::tagging::{Matching, Scorer};
@@ -16,11 +15,14 @@ use model::task::answers::Answers;
 use model::task::decode::{decode, likeliest};
 use model::task::logits::Choice;
 
+use crate::fuse::fused::Fused;
+use crate::fuse::members::MembersError;
 use crate::trainer::answerer::Answerer;
 use crate::trainer::examples::{Examples, Inputs, Modality, load};
-use crate::trainer::fused::Fused;
 use crate::trainer::model_card::is_for;
 use crate::trainer::translate::TranslateError;
+
+type Result<T> = std::result::Result<T, MembersError>;
 
 /// One model or several.
 pub enum Decider {
@@ -42,10 +44,14 @@ pub struct Decided {
 pub struct MemberSays {
     /// Its name.
     pub name: String,
-    /// Its weight.
-    pub weight: f64,
-    /// Its own probabilities.
-    pub answers: Answers,
+    /// Its key; nothing for a model here.
+    pub peer: Option<String>,
+    /// `answered`, or why not.
+    pub outcome: String,
+    /// Its weight in this decision; nothing where it did not answer.
+    pub weight: Option<f64>,
+    /// Its own probabilities, where it answered.
+    pub answers: Option<Answers>,
 }
 
 impl Decider {
@@ -58,7 +64,7 @@ impl Decider {
     }
 
     /// Opens a model folder of any kind.
-    pub fn open(dir: &Path, device: &str, threads: usize) -> Result<Self, TranslateError> {
+    pub fn open(dir: &Path, device: &str, threads: usize) -> Result<Self> {
         Ok(if Fused::is_at(dir) {
             Self::Fused(Box::new(Fused::open(dir, device, threads)?))
         } else {
@@ -96,12 +102,14 @@ impl Decider {
             Self::One(answerer) => Ok(Decided { answers: answerer.answer(inputs)?, members: Vec::new() }),
             Self::Fused(fused) => {
                 let said = fused.answer(inputs)?;
-                let members = fused.facts.members.iter().zip(said.members);
+                let members = said.members.into_iter().zip(said.weights);
                 let members = members
-                    .map(|(facts, answers)| MemberSays {
-                        name: facts.name.clone(),
-                        weight: facts.weight,
-                        answers,
+                    .map(|(heard, weight)| MemberSays {
+                        name: heard.name,
+                        peer: heard.peer,
+                        outcome: heard.outcome,
+                        weight,
+                        answers: heard.answers,
                     })
                     .collect();
                 Ok(Decided { answers: said.fused, members })
@@ -121,7 +129,7 @@ impl Decider {
     }
 
     /// The examples of a file or folder that a score is computed on: its test part, else what there is.
-    pub fn scored(&self, data: &Path) -> Result<Examples, TranslateError> {
+    pub fn scored(&self, data: &Path) -> std::result::Result<Examples, TranslateError> {
         let parts = load(data, self.kind(), self.modality(), self.labels())?;
         let found = [parts.test, parts.dev, parts.train].into_iter().find(|part| !part.is_empty());
         found.ok_or_else(|| TranslateError::NoData(data.display().to_string()))
@@ -140,6 +148,6 @@ impl Decider {
             }
             return Ok(scorer.report());
         }
-        classify::score(self.labels(), &examples.truth, &said.concat())
+        Ok(classify::score(self.labels(), &examples.truth, &said.concat())?)
     }
 }
