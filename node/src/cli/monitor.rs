@@ -71,7 +71,7 @@ struct Count {
 }
 
 #[derive(Serialize)]
-struct Watched {
+struct Found {
     watch: String,
     texts: u64,
     watched: u64,
@@ -101,7 +101,7 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
     };
     let mut input = BufReader::new(input);
     let mut surge = Surge::new(args.window as usize, args.sigmas);
-    let mut found = Watched {
+    let mut found = Found {
         watch: model.labels.name(watch).to_owned(),
         texts: 0,
         watched: 0,
