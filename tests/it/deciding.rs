@@ -22,7 +22,7 @@ fn students_of_a_teacher_decide_together_and_show_who_said_what() {
         "num_attention_heads": 2, "intermediate_size": 64, "max_position_embeddings": 64}"#;
     std::fs::write(at("arch.json"), arch).expect("the temporary folder can be written");
     let (arch, out) = (at("arch.json"), path(&teacher));
-    let how = ["--epochs", "6", "--rate", "5e-3", "--vocabulary", "500", "--tokens-max", "64"];
+    let how = ["--epochs", "16", "--rate", "5e-3", "--vocabulary", "500", "--tokens-max", "64"];
     ok(&[&["train", "--arch", path(&arch), "--data", path(&data), "--out", out], &how[..]].concat());
 
     let (out, said) = (path(&students), path(&data));

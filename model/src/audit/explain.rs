@@ -13,7 +13,8 @@ use crate::arch::input::Input;
 use crate::arch::weights::Weights;
 use crate::error::{Error, Result};
 
-/// Steps on the way; the midpoint rule misses completeness by about the square of their distance.
+/// Steps on the way; the midpoint rule misses completeness by about the square of their distance. A model that turns from
+/// one answer to another on a shorter part of the way is missed by more; see [`Explanation::gap`].
 pub const STEPS: usize = 64;
 
 /// What is to be explained.

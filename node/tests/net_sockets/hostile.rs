@@ -32,6 +32,11 @@ pub(crate) struct Stranger {
 impl Stranger {
     /// A stranger that dialled this node.
     pub(crate) async fn at(node: &Node) -> Self {
+        Self::that_takes(node, None).await
+    }
+
+    /// A stranger that dialled this node, and lets the node open streams of this protocol, too.
+    pub(crate) async fn that_takes(node: &Node, protocol: Option<StreamProtocol>) -> Self {
         let mut swarm = SwarmBuilder::with_new_identity()
             .with_tokio()
             .with_tcp(tcp::Config::default(), Secured::new, yamux::Config::default)
@@ -39,7 +44,16 @@ impl Stranger {
             .with_behaviour(|_| libp2p_stream::Behaviour::new())
             .expect("it cannot fail")
             .build();
-        let control = swarm.behaviour().new_control();
+        let mut control = swarm.behaviour().new_control();
+        let mut taken = protocol.map(|name| control.accept(name).expect("nobody else takes them"));
+        tokio::spawn(async move {
+            let mut streams = Vec::new();
+            while let Some(all) = &mut taken
+                && let Some((_, stream)) = all.next().await
+            {
+                streams.push(stream);
+            }
+        });
         let peer = *swarm.local_peer_id();
         swarm.dial(node.address.clone()).expect("an address to dial");
         let (linked, mut up) = mpsc::unbounded_channel();

@@ -512,11 +512,11 @@ fn a_member_goes_on_under_a_new_key_and_the_old_one_is_heard_until_its_grace_end
     bench.hears(&greeting, 6);
     bench.feed(Input::LinkUp(keys(9).peer()));
     assert!(!bench.hung_up(9));
-    bench.announces(9, 1);
+    bench.announces(9, 4);
     let row = bench.peer.peers(bench.now).into_iter().find(|p| p.peer_id == keys(9).peer());
     assert_eq!(
         row.map(|p| (p.organization, p.outer_step)),
-        Some(("organization 5".to_owned(), OuterStep(1)))
+        Some(("organization 5".to_owned(), OuterStep(4)))
     );
     // Somebody who has the old key as well comes too late with a third.
     let second = rotated(&mut bench, 10, 100);
@@ -530,7 +530,7 @@ fn a_member_goes_on_under_a_new_key_and_the_old_one_is_heard_until_its_grace_end
     let old = bench.says(5, Body::Farewell(OuterStep(1)));
     let refusal = bench.peer.open(&old, keys(6).peer(), bench.now).expect_err("60 its time is over");
     assert_eq!(refusal.offence, Offence::Expired);
-    bench.announces(9, 2);
+    bench.announces(9, 5);
 }
 
 #[test]
