@@ -17,6 +17,17 @@ fn holds(name: &str, signatures: Signatures) {
     );
 }
 
+/// 660: frozen while its first answers came, a peer then gave a lost question minutes.
+#[test]
+fn seeds_that_once_stood_still_go_on() {
+    for seed in [660] {
+        let mut scenario = load("mixed").expect("a built-in scenario");
+        scenario.signatures = Signatures::Assumed;
+        let outcome = simulate(scenario, seed).expect("a built-in scenario holds");
+        assert!(outcome.violations.is_empty(), "seed {seed}: {:#?}", outcome.violations);
+    }
+}
+
 macro_rules! scenarios {
     ($($test:ident: $name:literal, $signatures:ident;)*) => {
         $(#[test]

@@ -8,6 +8,9 @@ const REMEMBERED: usize = 64;
 /// Deadline as a multiple of the median.
 const MULTIPLE: u64 = 8;
 
+/// Answers that say little: a node that stood still for a while found all of its first ones late.
+const FEW: usize = 8;
+
 /// Times that answers took, per byte for bulk and per answer for small things.
 #[derive(Clone, Debug, Default)]
 pub struct Deadlines {
@@ -32,7 +35,10 @@ impl Deadlines {
         sorted.sort_unstable();
         match sorted.get(sorted.len() / 2) {
             None => ASK_DEADLINE_FIRST,
-            Some(median) => median.times(MULTIPLE).clamp(ASK_DEADLINE_MIN, ASK_DEADLINE_MAX),
+            Some(median) => {
+                let most = if sorted.len() < FEW { ASK_DEADLINE_FIRST } else { ASK_DEADLINE_MAX };
+                median.times(MULTIPLE).clamp(ASK_DEADLINE_MIN, most)
+            }
         }
     }
 }
@@ -50,5 +56,14 @@ mod tests {
         assert_eq!(deadlines.deadline(), Span::seconds(8));
         (0..64).for_each(|_| deadlines.note(Span::millis(1)));
         assert_eq!(deadlines.deadline(), ASK_DEADLINE_MIN);
+    }
+
+    #[test]
+    fn a_few_late_answers_make_nobody_wait_longer_than_none() {
+        let mut deadlines = Deadlines::default();
+        (1..FEW).for_each(|_| deadlines.note(Span::seconds(12)));
+        assert_eq!(deadlines.deadline(), ASK_DEADLINE_FIRST);
+        deadlines.note(Span::seconds(12));
+        assert_eq!(deadlines.deadline(), Span::seconds(96));
     }
 }
