@@ -192,7 +192,8 @@ impl World {
                     self.checks.proven.insert(j);
                 }
             }
-            Event::KeyInUseElsewhere { step } => {
+            // Whoever is revoked may hear its own key once more: it spreads the list that says so.
+            Event::KeyInUseElsewhere { step } if !self.nodes[i as usize].is_gone => {
                 self.violated("bans", Some(i), format!("took itself for two at step {step}"));
             }
             _ => {}
