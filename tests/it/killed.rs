@@ -8,7 +8,7 @@ use crate::node::path;
 
 #[test]
 fn any_node_may_be_killed_the_first_included_and_comes_back_from_its_checkpoint() {
-    let mut net = Network::found(3, &[("outer_steps", 300), ("inner_steps", 8), ("evaluate_every", 100)]);
+    let mut net = Network::found(3, &[("outer_steps", 700), ("inner_steps", 8), ("evaluate_every", 100)]);
     net.start_all(&[0, 1, 2]);
     let first = net.nodes[0].address();
     for victim in [0, 2] {
@@ -39,7 +39,7 @@ fn any_node_may_be_killed_the_first_included_and_comes_back_from_its_checkpoint(
     everybody_ends_with_one_model(&mut net);
     for node in &net.nodes {
         let status: Value = node.status().unwrap();
-        assert_eq!(status["outer_step"], 304, "{}", path(&node.dir));
+        assert_eq!(status["outer_step"], 704, "{}", path(&node.dir));
     }
 }
 
