@@ -90,13 +90,15 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
 
 #[cfg(test)]
 mod tests {
+    use ::png::{BitDepth, ColorType};
+
     use super::*;
     use crate::data::png::tests::png;
 
     /// A PNG of 4 x 2 pixels: red, half transparent black on the right.
     fn sample() -> Vec<u8> {
-        let row = [vec![0], [[255, 0, 0, 255]; 2].concat(), [[0, 0, 0, 127]; 2].concat()].concat();
-        png(4, 2, 8, 6, &[], &[row.clone(), row].concat())
+        let row = [[[255, 0, 0, 255]; 2].concat(), [[0, 0, 0, 127]; 2].concat()].concat();
+        png([4, 2], BitDepth::Eight, ColorType::Rgba, &row.repeat(2))
     }
 
     #[test]
