@@ -81,15 +81,7 @@ pub fn read(path: &Path, schema: &Schema) -> Result<Read> {
 
 fn own<R: BufRead>(mut lines: Lines<R>) -> Result<Draft> {
     let mut draft = Draft::new(DataReport::new(lines.name(), "graph"));
-    while let Some(line) = lines.next_line()? {
-        let (number, text) = match line {
-            Line::Text(_, text) if text.trim().is_empty() => continue,
-            Line::Text(number, text) => (number, text),
-            Line::Bad(number, reason) => {
-                draft.report.skip(number, reason);
-                continue;
-            }
-        };
+    while let Some((number, text)) = lines.next_row(&mut draft.report)? {
         match text.split('\t').collect::<Vec<_>>()[..] {
             ["n", id, label, group, features, ref traces @ ..] if traces.len() < 2 => match numbers(features)
                 .and_then(|features| Ok((features, numbers(traces.first().unwrap_or(&""))?)))
@@ -162,15 +154,8 @@ fn each_row(
 ) -> Result<()> {
     let mut lines = source::open(path)?;
     let mut is_heading = true;
-    while let Some(line) = lines.next_line()? {
-        let (number, text) = match line {
-            Line::Text(number, text) => (number, text),
-            Line::Bad(number, reason) => {
-                report.skip(number, reason);
-                continue;
-            }
-        };
-        if std::mem::take(&mut is_heading) || text.trim().is_empty() {
+    while let Some((number, text)) = lines.next_row(report)? {
+        if std::mem::take(&mut is_heading) {
             continue;
         }
         let columns: Vec<&str> = text.split(separator).map(str::trim).collect();

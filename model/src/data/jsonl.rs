@@ -13,7 +13,7 @@ use crate::data::json::Json;
 use crate::data::labels::{LabelSet, shown};
 use crate::data::report::DataReport;
 use crate::data::schema::{Column, Schema};
-use crate::data::source::{Line, Lines};
+use crate::data::source::Lines;
 use crate::data::spans;
 use crate::error::{Error, Result};
 
@@ -85,17 +85,7 @@ fn each_object<R: BufRead>(
     report: &mut DataReport,
     mut take: impl FnMut(u64, &Json) -> Result<(), String>,
 ) -> Result<()> {
-    while let Some(line) = lines.next_line()? {
-        let (number, text) = match line {
-            Line::Bad(number, reason) => {
-                report.skip(number, reason);
-                continue;
-            }
-            Line::Text(number, text) => (number, text),
-        };
-        if text.trim().is_empty() {
-            continue;
-        }
+    while let Some((number, text)) = lines.next_row(report)? {
         let taken = Json::parse(&text).and_then(|value| match value {
             Json::Object(_) => take(number, &value),
             other => Err(format!("expected an object, found {}", other.kind())),

@@ -13,7 +13,7 @@ use crate::data::graph::Graph;
 use crate::data::labels::{LabelSet, shown};
 use crate::data::pairs::Pair;
 use crate::data::report::DataReport;
-use crate::data::source::{self, Line};
+use crate::data::source;
 use crate::error::{Error, Result};
 use crate::seed::{Seed, index};
 
@@ -257,15 +257,7 @@ fn each_row(
     mut take: impl FnMut(&[&str]) -> std::result::Result<(), String>,
 ) -> Result<()> {
     let mut lines = source::open(path)?;
-    while let Some(line) = lines.next_line()? {
-        let (number, text) = match line {
-            Line::Text(_, text) if text.trim().is_empty() => continue,
-            Line::Text(number, text) => (number, text),
-            Line::Bad(number, reason) => {
-                report.skip(number, reason);
-                continue;
-            }
-        };
+    while let Some((number, text)) = lines.next_row(report)? {
         let columns: Vec<&str> = text.split_whitespace().collect();
         match take(&columns) {
             Ok(()) => {

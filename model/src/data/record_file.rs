@@ -15,7 +15,7 @@ use crate::data::labels::{LabelSet, shown};
 use crate::data::records::{Form, Record, RecordPart, Records, Relation};
 use crate::data::report::DataReport;
 use crate::data::schema::Schema;
-use crate::data::source::{self, Line, Lines};
+use crate::data::source::{self, Lines};
 use crate::error::{Error, Result};
 
 /// What a file gave.
@@ -53,15 +53,7 @@ fn examine<R: BufRead>(mut lines: Lines<R>, path: &Path, schema: &Schema) -> Res
     let mut form: Option<Form> = None;
     let mut drafts: Vec<Draft> = Vec::new();
     let mut edges: Vec<(u64, i64, i64, String)> = Vec::new();
-    while let Some(line) = lines.next_line()? {
-        let (number, text) = match line {
-            Line::Text(_, text) if text.trim().is_empty() => continue,
-            Line::Text(number, text) => (number, text),
-            Line::Bad(number, reason) => {
-                report.skip(number, reason);
-                continue;
-            }
-        };
+    while let Some((number, text)) = lines.next_row(&mut report)? {
         let Some(known) = &form else {
             form = Some(read_form(&text).map_err(|reason| Error::line(path, number, reason))?);
             continue;
@@ -216,19 +208,25 @@ fn edge(json: &Json) -> Result<(i64, i64, String), String> {
     }
 }
 
-/// Writes records with their relations; only the examples of the part get a class.
+/// Writes records with their relations; only the examples of the part get a class. Where records are not related nothing
+/// but the examples is written: the others say nothing about them.
 ///
 /// # Errors
 /// The writer fails.
 pub fn write(out: &mut impl Write, part: &RecordPart, labels: &LabelSet) -> std::io::Result<()> {
     let records = &part.records;
     writeln!(out, "{}", serde_json::json!({ "form": records.form }))?;
+    let is_related = records.form.features > 0;
     for (number, record) in records.all.iter().enumerate() {
+        let is_example = part.chosen.binary_search(&(number as u32)).is_ok();
+        if !is_related && !is_example {
+            continue;
+        }
         let mut line = serde_json::Map::new();
         let mut put = |key: &str, value: serde_json::Value| {
             line.insert(key.to_owned(), value);
         };
-        if let Some(label) = record.label.filter(|_| part.chosen.binary_search(&(number as u32)).is_ok()) {
+        if let Some(label) = record.label.filter(|_| is_example) {
             put("class", labels.name(label).into());
         }
         if let Some(group) = &record.group {
@@ -248,7 +246,7 @@ pub fn write(out: &mut impl Write, part: &RecordPart, labels: &LabelSet) -> std:
         }
         writeln!(out, "{}", serde_json::Value::Object(line))?;
     }
-    for relation in &records.relations {
+    for relation in records.relations.iter().filter(|_| is_related) {
         let kind = &records.kinds[relation.kind as usize];
         writeln!(out, "{}", serde_json::json!({ "edge": [relation.from, relation.to, kind] }))?;
     }
@@ -291,6 +289,18 @@ mod tests {
         write(&mut bytes, &part, &first.labels).unwrap();
         let again = examined(std::str::from_utf8(&bytes).unwrap()).unwrap();
         assert_eq!((again.records, again.labels), (first.records, first.labels));
+    }
+
+    #[test]
+    fn a_part_of_records_without_relations_is_written_without_the_others() {
+        let text = "{\"form\": {\"has_text\": true}}\n{\"class\": \"a\", \"text\": \"x\"}\n{\"class\": \"b\", \"text\": \"y\"}\n";
+        let whole = examined(text).unwrap();
+        let part = RecordPart { chosen: vec![1], ..whole.records.whole() };
+        let mut bytes = Vec::new();
+        write(&mut bytes, &part, &whole.labels).unwrap();
+        let again = examined(std::str::from_utf8(&bytes).unwrap()).unwrap();
+        assert_eq!((again.records.all.len(), again.report.bad_rows), (1, 0));
+        assert_eq!(again.records.all[0].text.as_deref(), Some("y"));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::data::record_file;
 use crate::data::records::{Form, Record, RecordPart, Records};
 use crate::data::report::DataReport;
 use crate::data::schema::Schema;
-use crate::data::source::{self, Line};
+use crate::data::source;
 use crate::error::{Error, Result};
 
 /// Unpacked bytes of an archive at most.
@@ -161,23 +161,20 @@ fn digits(file: &Path) -> Result<Draft> {
     let mut report = DataReport::new(file.display().to_string(), "optdigits");
     let mut rows = Vec::new();
     let mut lines = source::open(file)?;
-    while let Some(line) = lines.next_line()? {
-        match line {
-            Line::Text(_, text) if text.trim().is_empty() || text.starts_with('#') => {}
-            Line::Text(number, text) => {
-                let cells: Vec<&str> = text.split(',').map(str::trim).collect();
-                let level = |cell: &&str| cell.parse::<u16>().ok().filter(|level| *level <= LEVELS);
-                let levels: Option<Vec<u16>> = cells.iter().take(64).map(level).collect();
-                match levels {
-                    Some(levels) if cells.len() == 65 && !cells[64].is_empty() => {
-                        let pixels = levels.iter().map(|level| (level * 255 / LEVELS) as u8).collect();
-                        let record = Record { image: Some(pixels), ..Record::default() };
-                        rows.push((cells[64].to_owned(), record));
-                    }
-                    _ => report.skip(number, "expected 64 levels from 0 to 16 and a class"),
-                }
+    while let Some((number, text)) = lines.next_row(&mut report)? {
+        if text.starts_with('#') {
+            continue;
+        }
+        let cells: Vec<&str> = text.split(',').map(str::trim).collect();
+        let level = |cell: &&str| cell.parse::<u16>().ok().filter(|level| *level <= LEVELS);
+        let levels: Option<Vec<u16>> = cells.iter().take(64).map(level).collect();
+        match levels {
+            Some(levels) if cells.len() == 65 && !cells[64].is_empty() => {
+                let pixels = levels.iter().map(|level| (level * 255 / LEVELS) as u8).collect();
+                let record = Record { image: Some(pixels), ..Record::default() };
+                rows.push((cells[64].to_owned(), record));
             }
-            Line::Bad(number, reason) => report.skip(number, reason),
+            _ => report.skip(number, "expected 64 levels from 0 to 16 and a class"),
         }
     }
     Ok(Draft { form: Form { image: Some([1, 8, 8]), ..Form::default() }, rows, report })
@@ -203,15 +200,7 @@ fn judged(json: &Path, archive: &Path) -> Result<Draft> {
     let mut rows = Vec::new();
     let mut side = None;
     let mut lines = source::open(json)?;
-    while let Some(line) = lines.next_line()? {
-        let (number, text) = match line {
-            Line::Text(_, text) if text.trim().is_empty() => continue,
-            Line::Text(number, text) => (number, text),
-            Line::Bad(number, reason) => {
-                report.skip(number, reason);
-                continue;
-            }
-        };
+    while let Some((number, text)) = lines.next_row(&mut report)? {
         let member = |json: &Json, key: &str| json.member(key).and_then(Json::text).map(str::to_owned);
         let Ok(row) = Json::parse(&text) else {
             report.skip(number, "not valid JSON");

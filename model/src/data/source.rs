@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind};
 use std::path::Path;
 
+use crate::data::report::DataReport;
 use crate::error::{Error, Result};
 
 /// Longest line that is read, in bytes; a longer one is skipped as a bad row without being kept in memory.
@@ -95,6 +96,22 @@ impl<R: BufRead> Lines<R> {
     /// The name used in messages.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Number and text of the next line that is not blank, or nothing at the end; lines that are none are skipped and go
+    /// into the report.
+    ///
+    /// # Errors
+    /// The source fails while reading.
+    pub fn next_row(&mut self, report: &mut DataReport) -> Result<Option<(u64, String)>> {
+        while let Some(line) = self.next_line()? {
+            match line {
+                Line::Text(number, text) if !text.trim().is_empty() => return Ok(Some((number, text))),
+                Line::Text(..) => {}
+                Line::Bad(number, reason) => report.skip(number, reason),
+            }
+        }
+        Ok(None)
     }
 
     /// The next line, or nothing at the end.
