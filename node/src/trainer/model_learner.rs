@@ -58,7 +58,7 @@ impl ModelLearner {
                 break;
             }
             let rate = schedule.rate(number);
-            let Some(report) = private.step(&mut self.session, &self.batches, rate, lesson.total)? else {
+            let Some(report) = private.step(&mut self.session, &self.batches, rate, number)? else {
                 tracing::warn!("the budget of differential privacy is spent; this node trains no more");
                 break;
             };

@@ -3,6 +3,10 @@
 //! Which rows a step has and its noise come from entropy of this machine, so that nobody can take them off again. What is
 //! covered is one row of training data (a sentence, a text, a record). Scores on development data, the number of rows and
 //! a tokenizer made from texts are not covered.
+//!
+//! What is spent follows from the place in the run: outer steps are reserved before they are signed and none is trained
+//! twice for the others, so a node that starts again, without its last checkpoint too, has spent what stands before its
+//! lesson. One that joined late has spent less than that.
 
 use model::arch::config::ArchConfig;
 use model::data::batch::Batch;
@@ -11,6 +15,8 @@ use model::seed::{Seed, uniform};
 use model::session::{Session, StepReport};
 use model::train::noisy::RowNoise;
 use model::train::privacy::Noise;
+use protocol::id::OuterStep;
+use protocol::stage::plan::plan;
 use protocol::wire::charter::Charter;
 use serde::{Deserialize, Serialize};
 
@@ -37,13 +43,14 @@ pub struct Spent {
 /// The budget of one node.
 #[derive(Debug)]
 pub struct Private {
-    epsilon_max: f64,
     delta: f64,
     clip: f64,
-    chance: f64,
     rows: usize,
-    lesson: u64,
-    noise: Option<Noise>,
+    /// The least noise that keeps the whole run within the budget.
+    noise: Noise,
+    /// Inner steps of the run that it covers.
+    total: u64,
+    /// Inner steps of the run so far.
     steps: u64,
     secret: Seed,
 }
@@ -52,7 +59,7 @@ impl Private {
     /// The budget that a charter sets, for so many rows; nothing where it sets none.
     ///
     /// # Errors
-    /// The terms cannot be kept: rows do not stand alone, or gradients are not clipped.
+    /// The terms cannot be kept: rows do not stand alone, gradients are not clipped, or no noise keeps the budget.
     pub fn new(terms: &Charter, arch: &ArchConfig, rows: usize) -> Result<Option<Self>, LearnerError> {
         let Some(epsilon_max) = terms.exchange.epsilon_max else { return Ok(None) };
         let refuse = |why: &str| LearnerError { what: "keep the charter's epsilon_max", why: why.to_owned() };
@@ -69,79 +76,110 @@ impl Private {
         }
         let mut secret = [0; 32];
         getrandom::fill(&mut secret).map_err(|e| refuse(&format!("no entropy for the noise: {e}")))?;
-        Ok(Some(Self {
-            epsilon_max: f64::from(epsilon_max),
-            delta: 1.0 / (ROWS_PER_DELTA * rows.max(1) as f64),
-            clip: f64::from(terms.train.clip),
-            chance: (f64::from(terms.train.batch) / rows.max(1) as f64).min(1.0),
-            rows,
-            lesson: u64::from(terms.schedule.inner_steps),
-            noise: None,
-            steps: 0,
-            secret: Seed::from_bytes(secret),
-        }))
+        let delta = 1.0 / (ROWS_PER_DELTA * rows.max(1) as f64);
+        let chance = (f64::from(terms.train.batch) / rows.max(1) as f64).min(1.0);
+        let total = plan(terms, OuterStep(1)).inner_total.max(1);
+        let noise = Noise::for_budget(f64::from(epsilon_max), delta, chance, total)
+            .map_err(wrong("keep the charter's epsilon_max"))?;
+        let clip = f64::from(terms.train.clip);
+        Ok(Some(Self { delta, clip, rows, noise, total, steps: 0, secret: Seed::from_bytes(secret) }))
     }
 
-    /// Takes one noisy step at a rate, in a run of so many; nothing when that would cost more than the budget.
+    /// Counts an inner step of the run, numbered from 0, as taken; false when the budget does not cover it.
+    fn charge(&mut self, number: u64) -> bool {
+        if number >= self.total {
+            return false;
+        }
+        self.steps = self.steps.max(number + 1);
+        true
+    }
+
+    /// Takes one noisy step at a rate, numbered from 0 in the run; nothing when the budget does not cover it.
     ///
     /// # Errors
-    /// No noise keeps the budget, or the model fails.
+    /// The model fails.
     pub fn step(
         &mut self,
         session: &mut Session,
         batches: &Batcher,
         rate: f64,
-        total: u64,
+        number: u64,
     ) -> Result<Option<StepReport>, LearnerError> {
-        let noise = match self.noise {
-            Some(noise) => noise,
-            None => Noise::for_budget(self.epsilon_max, self.delta, self.chance, total.max(1))
-                .map_err(wrong("keep the charter's epsilon_max"))?,
-        };
-        self.noise = Some(noise);
-        if noise.epsilon(self.steps + 1, self.delta) > self.epsilon_max {
+        // Counted before the step: whatever happens in it, it may have been seen.
+        if !self.charge(number) {
             return Ok(None);
         }
-        let seed = self.secret.fork_index(self.steps);
+        let chance = self.noise.chance;
+        let seed = self.secret.fork_index(number);
         let mut rng = seed.fork("rows").rng();
         let rows: Vec<Batch> = (0..self.rows)
-            .filter(|_| uniform(&mut rng) < self.chance)
+            .filter(|_| uniform(&mut rng) < chance)
             .map(|row| batches.dataset().batch(&[row]))
             .collect();
         let hidden = RowNoise {
             clip: self.clip,
-            multiplier: noise.multiplier,
-            rows_expected: self.chance * self.rows as f64,
+            multiplier: self.noise.multiplier,
+            rows_expected: chance * self.rows as f64,
             secret: seed.fork("noise"),
         };
-        // Counted before the step: whatever happens in it, it may have been seen.
-        self.steps += 1;
         let mut report = session.private_step(&rows, rate, &hidden).map_err(wrong("train"))?;
         // How many rows there were is a secret; what is told is how many there are on average.
         report.samples = hidden.rows_expected.round() as u32;
         Ok(Some(report))
     }
 
-    /// What has been spent.
+    /// What has been spent, at most.
     pub fn spent(&self) -> Spent {
-        let noise = self.noise.unwrap_or(Noise { multiplier: f64::INFINITY, chance: self.chance });
         Spent {
-            epsilon: self.noise.map_or(0.0, |noise| noise.epsilon(self.steps, self.delta)),
+            epsilon: self.noise.epsilon(self.steps, self.delta),
             delta: self.delta,
-            noise_multiplier: if noise.multiplier.is_finite() { noise.multiplier } else { 0.0 },
-            chance: self.chance,
+            noise_multiplier: self.noise.multiplier,
+            chance: self.noise.chance,
             steps: self.steps,
         }
     }
 
-    /// Noisy steps taken, for a checkpoint.
+    /// Inner steps of the run so far, for a checkpoint: what is told of a node that only starts again to end.
     pub fn steps(&self) -> u64 {
         self.steps
     }
 
-    /// Takes back the steps of a checkpoint. An update made since may have been published and will be made again with
-    /// other noise, so the steps of one more lesson count as taken.
+    /// Takes back the steps of a checkpoint.
     pub fn resume(&mut self, steps: u64) {
-        self.steps = steps + self.lesson;
+        self.steps = self.steps.max(steps);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_without_its_checkpoint_has_spent_what_stands_before_its_lesson() {
+        let noise = Noise::for_budget(3.0, 1e-4, 0.05, 200).unwrap();
+        let fresh = || Private {
+            delta: 1e-4,
+            clip: 1.0,
+            rows: 100,
+            noise,
+            total: 200,
+            steps: 0,
+            secret: Seed::from_u64(1),
+        };
+        let mut first = fresh();
+        assert_eq!((first.spent().epsilon, first.spent().steps), (0.0, 0));
+        assert!((0..100).all(|number| first.charge(number)));
+        let half = first.spent().epsilon;
+        assert!(half > 0.0 && half < 3.0);
+        // Killed and started again with nothing: its next lesson begins behind all that may have been signed.
+        let mut again = fresh();
+        assert!(again.charge(104));
+        assert!(again.spent().epsilon > half);
+        // A restart that only ends tells what the checkpoint says.
+        let mut ended = fresh();
+        ended.resume(100);
+        assert_eq!(ended.spent(), first.spent());
+        assert!((100..200).all(|number| first.charge(number)) && !first.charge(200));
+        assert!(first.spent().epsilon <= 3.0);
     }
 }
