@@ -28,6 +28,10 @@ pub const ROTATIONS_MAX: usize = 8;
 pub const ROTATION_GRACE_MAX: u64 = 30 * 86_400;
 /// Bytes of a gossip message: announcements are a few hundred; proofs carry two of them.
 pub const GOSSIP_BYTES_MAX: usize = 16 << 10;
+/// Trials in one telling of a search: a search of a hundred draws, halved, has fewer than twice as many.
+pub const TRIALS_MAX: usize = 256;
+/// Members whose trials are kept: more than search together, and each keeps a few kilobytes.
+pub const SEARCHERS_MAX: usize = 256;
 /// Bytes of a request on the bulk plane: a hash and a list of shard indices.
 pub const REQUEST_BYTES_MAX: usize = 4 << 10;
 /// Bytes of a piece of a file beside the charter: a tokenizer takes one or a few.
@@ -137,6 +141,7 @@ const _: () = assert!(
 );
 const _: () = assert!(MEMBERS_MAX <= ROSTER_MAX, "every member of a closed charter can be known");
 const _: () = assert!(GOSSIP_BYTES_MAX <= crate::codec::CONTROL_BYTES_MAX, "gossip is control");
+const _: () = assert!(TRIALS_MAX * 32 + 1_024 <= GOSSIP_BYTES_MAX, "the longest list of trials fits");
 const _: () = assert!(
     REVOKED_MAX * 32 + FOUNDERS_MAX * 96 + 1_024 <= GOSSIP_BYTES_MAX,
     "the largest revocation list fits a gossip message"

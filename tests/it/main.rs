@@ -15,5 +15,6 @@ mod observing;
 mod program;
 mod refused;
 mod replay;
+mod searching;
 mod swarm;
 mod testnet;

@@ -1,15 +1,19 @@
-//! `starling tune`: a search for settings of training on one node's data, before a charter fixes them.
+//! `starling tune`: a search for settings of training on one node's data, or by several members on theirs, before a charter
+//! fixes them.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use model::seed::Seed;
-use protocol::wire::charter::Charter;
+use protocol::crypto::hash::content_hash;
+use protocol::limits::TRIALS_MAX;
+use protocol::wire::charter::{Charter, TrainTerms};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::output::{CliError, ExitCode, Output, table};
 use crate::cli::run::{files_of, learner_error};
+use crate::cli::tune_company::{Company, Terms};
 use crate::recipe::bundle::Bundle;
 use crate::store::keys::Identity;
 use crate::telemetry::progress::Progress;
@@ -22,7 +26,7 @@ const TRIALS: &str = "trials.jsonl";
 /// File of the best settings.
 const BEST: &str = "best.toml";
 
-/// Searches settings of training on one node's data.
+/// Searches settings of training on one node's data, or together with other members.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// The charter to begin from, signed, or the folder that travels with it
@@ -52,6 +56,18 @@ pub struct Args {
     /// Seed of the draws
     #[arg(long, default_value_t = 7)]
     seed: u64,
+    /// Directory of a running node: members that search the same share the trials out
+    #[arg(long, value_name = "DIR")]
+    through: Option<PathBuf>,
+    /// Members that make each trial, on their own data; the median of their scores counts
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "through", value_parser = clap::value_parser!(u64).range(1..=64))]
+    reports: u64,
+    /// Members to wait for before the first trial
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "through")]
+    wait_members: u64,
+    /// Seconds without news from a member after which its trials are made by others
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, requires = "through", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    patience: u64,
 }
 
 /// The first line of a search's file: what it searches. A search goes on only as it began.
@@ -61,13 +77,23 @@ struct Search {
     data: PathBuf,
     seed: u64,
     plan: Plan,
+    /// Members that make each trial; absent in a search alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reports: Option<u64>,
 }
 
 #[derive(Serialize)]
 struct Found<'a> {
     #[serde(flatten)]
     search: &'a Search,
+    /// Those made here.
     trials: &'a [Trial],
+    /// Those of all members.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    together: Option<&'a [Trial]>,
+    /// Names of the others that took part.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    members: Vec<String>,
     best: &'a Trial,
     file: PathBuf,
 }
@@ -85,13 +111,19 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
         keep_one_in: args.keep_one_in as usize,
     };
     let data = std::path::absolute(&args.data).unwrap_or_else(|_| args.data.clone());
-    let search = Search { run: bundle.charter.run().to_string(), data, seed: args.seed, plan };
+    let reports = args.through.is_some().then_some(args.reports);
+    let search = Search { run: bundle.charter.run().to_string(), data, seed: args.seed, plan, reports };
+    let mut company =
+        args.through.as_deref().map(|dir| company(args, dir, &search, &terms.train)).transpose()?;
     let path = args.out.join(TRIALS);
     let mut made = resume(&path, &search)?;
     let (files, seed) = (files_of(&bundle), Seed::from_u64(args.seed));
     let place = Place { device: args.device.clone(), threads: 0, variant: args.variant.clone() };
     let mut progress = Progress::new("tune", 0);
-    while let Some((number, rung)) = plan.next(&made) {
+    while let Some((number, rung)) = match &mut company {
+        None => plan.open(&made).map(|(rung, open)| (open[0], rung)),
+        Some(company) => company.next(&made, |words| progress.set(made.len() as u64, words))?,
+    } {
         let settings = Settings::drawn(&terms.train, number, &seed);
         let trial = attempt(terms, &files, args, &place, (number, rung), settings, plan.rows_of(rung))?;
         append(&path, &trial)
@@ -100,17 +132,61 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
         made.push(trial);
     }
     progress.finish("searched");
-    let best = plan.best(&made).expect("a search has at least one trial");
+    let together = company.as_ref().map(|company| company.all(&made));
+    let all = together.as_deref().unwrap_or(&made);
+    let best = plan.best(all).expect("a search has at least one trial");
     let file = args.out.join(BEST);
     std::fs::write(&file, written(best, &search))
         .map_err(|e| CliError::failed(format!("could not write {}", file.display()), e))?;
-    output.done(&Found { search: &search, trials: &made, best, file: file.clone() }, |to| {
+    let members = company.as_ref().map(Company::members).unwrap_or_default();
+    let found = Found {
+        search: &search,
+        trials: &made,
+        together: together.as_deref(),
+        members: members.clone(),
+        best,
+        file: file.clone(),
+    };
+    output.done(&found, |to| {
         let head = ["trial", "rung", "rows", "rate", "batch", "decay", "warm-up", "score", "loss", "seconds"];
-        table(to, &head, &made.iter().map(row).collect::<Vec<_>>())?;
+        table(to, &head, &all.iter().map(row).collect::<Vec<_>>())?;
+        if company.is_some() {
+            writeln!(
+                to,
+                "made     {} here; others: {}",
+                made.len(),
+                if members.is_empty() { "nobody".to_owned() } else { members.join(", ") }
+            )?;
+        }
         writeln!(to, "best     trial {} with {:.4}", best.trial, best.score)?;
         writeln!(to, "saved    {}", file.display())?;
         writeln!(to, "next     put its [train] into a recipe, then: starling charter new --recipe FILE.toml")
     })
+}
+
+/// Goes to the running node through which others are told and heard.
+fn company<'a>(
+    args: &Args,
+    dir: &Path,
+    search: &Search,
+    terms: &'a TrainTerms,
+) -> Result<Company<'a>, CliError> {
+    if 2 * args.trials as usize > TRIALS_MAX {
+        let why = format!("members tell each other at most {} trials of one search", TRIALS_MAX / 2);
+        return Err(CliError::new(ExitCode::Usage, "too many trials", why, "give a smaller --trials"));
+    }
+    // Data stays out of it: every member has its own.
+    let alike = Search { data: PathBuf::new(), ..search.clone() };
+    let head = serde_json::to_vec(&alike).map_err(|e| CliError::failed("the search cannot be written", e))?;
+    let terms = Terms {
+        search: content_hash(&head),
+        plan: search.plan,
+        reports: args.reports as usize,
+        train: terms,
+        seed: Seed::from_u64(args.seed),
+    };
+    let patience = Duration::from_secs(args.patience);
+    Company::join(dir, terms, args.wait_members as usize, patience)
 }
 
 fn row(trial: &Trial) -> Vec<String> {
@@ -155,7 +231,8 @@ fn attempt(
         return Err(CliError::new(ExitCode::Data, "trials cannot be compared", why, remedy));
     }
     let seconds = begun.elapsed().as_secs_f64();
-    Ok(Trial { trial, rung, rows, settings, score: judged.score, loss: judged.loss, seconds })
+    let (score, loss, samples) = (judged.score, judged.loss, judged.samples);
+    Ok(Trial { trial, rung, rows, settings, score, loss, samples, seconds })
 }
 
 /// The trials of a search that stopped; begins its file where there is none.
@@ -176,7 +253,8 @@ fn resume(path: &Path, search: &Search) -> Result<Vec<Trial>, CliError> {
     let begun: Option<Search> = lines.next().and_then(|line| serde_json::from_str(line).ok());
     if begun.as_ref() != Some(search) {
         let what = format!("{} belongs to another search", path.display());
-        let why = "charter, data, seed, trials, rows or --keep-one-in differ from those it began with";
+        let why =
+            "charter, data, seed, trials, rows, --keep-one-in or --reports differ from those it began with";
         return Err(CliError::new(ExitCode::Refused, what, why, "name another folder with --out"));
     }
     // The last line may have been cut short by the end of the process that wrote it: that trial is made again.
@@ -208,12 +286,12 @@ mod tests {
 
     fn search() -> Search {
         let plan = Plan { trials: 4, rows: 100, keep_one_in: 2 };
-        Search { run: "r".into(), data: "x".into(), seed: 1, plan }
+        Search { run: "r".into(), data: "x".into(), seed: 1, plan, reports: None }
     }
 
     fn trial(number: usize) -> Trial {
         let settings = Settings { rate: 0.001, batch: 16, weight_decay: 0.01, warmup_share: 0.1 };
-        Trial { trial: number, rung: 0, rows: 50, settings, score: 0.5, loss: 1.0, seconds: 2.0 }
+        Trial { trial: number, rung: 0, rows: 50, settings, score: 0.5, loss: 1.0, samples: 9, seconds: 2.0 }
     }
 
     #[test]

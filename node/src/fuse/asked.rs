@@ -80,7 +80,7 @@ impl Asked {
         let task = match door.ask(&Wish::Task).map_err(no_node)? {
             Said::Task(task) => task,
             Said::Refused(why) => return Err(AskError::Refused(why)),
-            Said::Answers(_) => return Err(other_question()),
+            Said::Answers(_) | Said::Tried { .. } => return Err(other_question()),
         };
         let kind = task_named(&task.kind)?;
         let labels = labels(kind, &task.labels)?;
@@ -106,7 +106,7 @@ impl Asked {
             match said.map_err(|source| AskError::NoNode { dir: self.dir.clone(), source })? {
                 Said::Answers(answers) => rounds.push(answers),
                 Said::Refused(why) => return Err(AskError::Refused(why)),
-                Said::Task(_) => return Err(other_question()),
+                Said::Task(_) | Said::Tried { .. } => return Err(other_question()),
             }
         }
         let lengths: Vec<usize> = rows.iter().map(|row| outputs(row, self.kind)).collect();

@@ -1,5 +1,5 @@
 //! The door for commands on this machine: a socket in the node's directory through which `starling predict --ask` has the
-//! running node ask other members.
+//! running node ask other members, and `starling tune --through` has it tell them what was tried.
 //!
 //! The links and the key belong to the running node, so a command cannot ask in its place. The socket lies in the node's
 //! directory and is for its owner alone; one line of JSON goes in, one comes out.
@@ -12,6 +12,7 @@ use std::time::Duration;
 use protocol::id::PeerId;
 use protocol::limits::REQUEST_BYTES_MAX;
 use protocol::wire::charter::TaskTerms;
+use protocol::wire::trials::Trials;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -41,6 +42,8 @@ pub enum Wish {
         /// How long to wait, milliseconds.
         deadline_ms: u64,
     },
+    /// Tell members what was tried in a search for settings, and hear what they tried.
+    Tried(Trials),
 }
 
 /// What the node says.
@@ -51,8 +54,26 @@ pub enum Said {
     Task(TaskTerms),
     /// What became of each member's question.
     Answers(Vec<Answer>),
+    /// What others tried, members of any search.
+    Tried {
+        /// The own key.
+        me: PeerId,
+        /// The others.
+        others: Vec<Searcher>,
+    },
     /// The wish cannot be carried out.
     Refused(String),
+}
+
+/// Another member that searches for settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Searcher {
+    /// The key.
+    pub peer: PeerId,
+    /// Name for people.
+    pub name: String,
+    /// What it tried.
+    pub trials: Trials,
 }
 
 /// A wish on its way to the driver.
@@ -136,7 +157,7 @@ impl Door {
         use std::io::{BufRead, Write};
         // The node keeps the deadline; this only catches one that hangs.
         let deadline_ms = match wish {
-            Wish::Task => 0,
+            Wish::Task | Wish::Tried(_) => 0,
             Wish::Ask { deadline_ms, .. } => *deadline_ms,
         };
         self.stream.set_read_timeout(Some(Duration::from_millis(deadline_ms) + Duration::from_secs(10)))?;

@@ -1,17 +1,20 @@
-//! The driver's part in queries: those of members go to the responder, those of the person here go to members.
+//! The driver's part in queries: those of members go to the responder, those of the person here go to members; and in
+//! searches for settings.
 
 use std::time::Duration;
 
 use protocol::exchange::serve::Reply;
-use protocol::id::InboundId;
+use protocol::id::{InboundId, PeerId};
+use protocol::limits::TRIALS_MAX;
 use protocol::peer::input::Input;
 use protocol::time::Span;
 use protocol::wire::prediction::Query;
+use protocol::wire::trials::Trials;
 
 use crate::net::command::NetCommand;
 use crate::runtime::asking::{Due, Member, Round};
 use crate::runtime::driver::Driver;
-use crate::runtime::local::{Knock, Said, Wish};
+use crate::runtime::local::{Knock, Said, Searcher, Wish};
 use crate::trainer::responder::Answered;
 
 /// When a member shall ask again whose query found too many others waiting.
@@ -45,6 +48,10 @@ impl Driver {
                 let _ = reply.send(Said::Task(self.peer.task().clone()));
                 return;
             }
+            Wish::Tried(trials) => {
+                let _ = reply.send(self.tried(trials));
+                return;
+            }
             Wish::Ask { rows, peers, deadline_ms } => (rows, peers, deadline_ms),
         };
         let mut nonce = [0u8; 16];
@@ -72,7 +79,7 @@ impl Driver {
         let members: Vec<Member> = match peers {
             None => known.iter().map(member).collect(),
             Some(peers) => {
-                let find = |peer: &protocol::id::PeerId| {
+                let find = |peer: &PeerId| {
                     known.iter().find(|p| p.peer_id == *peer).map_or_else(
                         || Member {
                             peer: *peer,
@@ -95,6 +102,23 @@ impl Driver {
         });
         let round = Round { query, outputs, members, deadline, reply: answer };
         self.asking.begin(round).into_iter().for_each(|command| self.net.send(command));
+    }
+
+    /// Tells members what was tried here; answers what they told.
+    fn tried(&mut self, trials: Trials) -> Said {
+        if !trials.makes_sense() {
+            return Said::Refused(format!(
+                "expected at most {TRIALS_MAX} trials with finite scores and losses"
+            ));
+        }
+        self.feed(Input::Tried(trials));
+        let name = |peer: &PeerId| self.peer.name_of(peer).map_or_else(|| peer.short(), str::to_owned);
+        let others = self.peer.trials(self.clock.now()).map(|(peer, trials)| Searcher {
+            peer: *peer,
+            name: name(peer),
+            trials: trials.clone(),
+        });
+        Said::Tried { me: self.me, others: others.collect() }
     }
 
     /// A deadline is over, or a busy member may be asked again.

@@ -197,15 +197,12 @@ pub fn start(parts: NodeParts) -> Result<Driver, SetupError> {
     let me = peer.status().peer_id;
     let shards = cut(parameters, terms.exchange.codec).len();
     let labels = terms.task.labels.len();
-    // A node that cannot open the door trains all the same; only `--ask` on this machine needs it.
-    let knocks = match terms.exchange.predictions.then(|| local::open(dir)) {
-        Some(Ok(knocks)) => Some(knocks),
-        Some(Err(error)) => {
+    // A node that cannot open the door trains all the same; only `--ask` and `--through` on this machine need it.
+    let knocks = local::open(dir)
+        .inspect_err(|error| {
             tracing::warn!(%error, socket = %dir.join(local::SOCKET).display(), "members cannot be asked from here");
-            None
-        }
-        None => None,
-    };
+        })
+        .ok();
     let newest = Newest::default();
     let (mixing, codec) = (&terms.mixing, terms.exchange.codec);
     let trainer_start = TrainerStart {

@@ -18,6 +18,7 @@ pub mod responder;
 pub mod saved;
 pub mod score;
 pub mod search;
+pub mod search_together;
 pub mod translate;
 pub mod update;
 pub mod variant;

@@ -74,6 +74,9 @@ pub struct Trial {
     pub score: f64,
     /// The loss there.
     pub loss: f64,
+    /// Samples both were taken on.
+    #[serde(default)]
+    pub samples: u64,
     /// How long it took.
     pub seconds: f64,
 }
@@ -107,14 +110,16 @@ impl Plan {
         (self.rows / shrink.max(1)).max(1)
     }
 
-    /// The next trial to make, given those that were made: its number and rung. Nothing when the search is over.
-    pub fn next(&self, made: &[Trial]) -> Option<(usize, usize)> {
+    /// The rung that is not through, given the trials that were made, and the trials it lacks, at least one. Nothing when
+    /// the search is over.
+    pub fn open(&self, made: &[Trial]) -> Option<(usize, Vec<usize>)> {
         let mut left: Vec<usize> = (0..self.trials).collect();
         for rung in 0..self.rungs() {
             let of_rung: Vec<&Trial> = made.iter().filter(|trial| trial.rung == rung).collect();
-            if let Some(open) = left.iter().find(|number| of_rung.iter().all(|trial| trial.trial != **number))
-            {
-                return Some((*open, rung));
+            let is_open = |number: &usize| of_rung.iter().all(|trial| trial.trial != *number);
+            let open: Vec<usize> = left.iter().copied().filter(is_open).collect();
+            if !open.is_empty() {
+                return Some((rung, open));
             }
             let mut done: Vec<&Trial> =
                 of_rung.into_iter().filter(|trial| left.contains(&trial.trial)).collect();
@@ -156,7 +161,11 @@ mod tests {
 
     fn trial(number: usize, rung: usize, score: f64) -> Trial {
         let settings = Settings::drawn(&terms(), number, &Seed::from_u64(1));
-        Trial { trial: number, rung, rows: 1, settings, score, loss: 1.0, seconds: 0.0 }
+        Trial { trial: number, rung, rows: 1, settings, score, loss: 1.0, samples: 1, seconds: 0.0 }
+    }
+
+    fn next(plan: &Plan, made: &[Trial]) -> Option<(usize, usize)> {
+        plan.open(made).map(|(rung, open)| (open[0], rung))
     }
 
     #[test]
@@ -177,7 +186,7 @@ mod tests {
         assert_eq!((plan.rungs(), plan.rows_of(0), plan.rows_of(2)), (3, 100, 900));
         let mut made = Vec::new();
         let mut order = Vec::new();
-        while let Some((number, rung)) = plan.next(&made) {
+        while let Some((number, rung)) = next(&plan, &made) {
             order.push((number, rung));
             made.push(trial(number, rung, number as f64 / 10.0));
         }
@@ -192,9 +201,9 @@ mod tests {
         let plan = Plan { trials: 3, rows: 10, keep_one_in: 1 };
         assert_eq!((plan.rungs(), plan.rows_of(0)), (1, 10));
         let made = [trial(0, 0, 0.5), trial(2, 0, 0.7)];
-        assert_eq!(plan.next(&made), Some((1, 0)));
+        assert_eq!(plan.open(&made), Some((0, vec![1])));
         let all = [made[0].clone(), made[1].clone(), trial(1, 0, 0.6)];
-        assert_eq!((plan.next(&all), plan.best(&all).unwrap().trial), (None, 2));
+        assert_eq!((plan.open(&all), plan.best(&all).unwrap().trial), (None, 2));
         assert_eq!(plan.best(&[]), None);
     }
 }

@@ -114,7 +114,7 @@ impl Peer {
                 }
             }
             Body::Proof(proof) => return self.heard_proof(proof, now, out),
-            Body::Hello(_) | Body::Card(_) | Body::Revocation(_) | Body::Farewell(_) => {}
+            Body::Hello(_) | Body::Card(_) | Body::Revocation(_) | Body::Farewell(_) | Body::Trials(_) => {}
         }
         if !entry.admit(message.value().sequence) {
             return Verdict::Ignore;
@@ -136,6 +136,7 @@ impl Peer {
                 entry.step = entry.step.max(*step);
                 Verdict::Accept
             }
+            Body::Trials(trials) => self.heard_trials(signer, trials),
         }
     }
 

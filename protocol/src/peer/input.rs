@@ -9,6 +9,7 @@ use crate::wire::offence::Offence;
 use crate::wire::open::Verified;
 use crate::wire::request::Request;
 use crate::wire::sealed::CoSigned;
+use crate::wire::trials::Trials;
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -78,6 +79,8 @@ pub enum Input {
     Command(Command),
     /// An operator hands over a revocation list of the founders.
     Revoked(Box<CoSigned>),
+    /// The person here tells what was tried in a search for settings.
+    Tried(Trials),
     /// Whether an invitation may be used by the key that asked, now durably noted.
     Redeemed {
         /// Whose question it was.

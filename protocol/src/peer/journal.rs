@@ -21,6 +21,7 @@ use crate::wire::offence::Offence;
 use crate::wire::open::Verified;
 use crate::wire::request::Request;
 use crate::wire::sealed::CoSigned;
+use crate::wire::trials::Trials;
 
 /// One line of a journal.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
@@ -109,6 +110,7 @@ pub enum Happening {
     Revoked(Box<CoSigned>),
     Redeemed(InboundId, bool),
     Wake,
+    Tried(Trials),
 }
 
 impl Began {
@@ -173,6 +175,7 @@ impl Happening {
             Input::Revoked(list) => Self::Revoked(list),
             Input::Redeemed { inbound, is_free } => Self::Redeemed(inbound, is_free),
             Input::Wake => Self::Wake,
+            Input::Tried(trials) => Self::Tried(trials),
         }
     }
 
@@ -203,6 +206,7 @@ impl Happening {
             Self::Revoked(list) => Input::Revoked(list),
             Self::Redeemed(inbound, is_free) => Input::Redeemed { inbound, is_free },
             Self::Wake => Input::Wake,
+            Self::Tried(trials) => Input::Tried(trials),
         })
     }
 }

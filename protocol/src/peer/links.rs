@@ -26,6 +26,7 @@ impl Peer {
             return;
         }
         self.table.set_linked(peer, true, now);
+        self.has_newcomers = true;
         out.emit(Event::LinkUp { peer });
         self.hello_at = self.hello_at.min(now + HELLO_SOON);
         self.ask_news(peer, now, out);
@@ -76,6 +77,7 @@ impl Peer {
         if let Some(list) = self.book.revocation().cloned() {
             self.say(Body::Revocation(list), out);
         }
+        self.retell_trials(out);
     }
 
     /// Dials a member we heard of, while there is room for links.

@@ -27,6 +27,7 @@ use crate::wire::choice::Stage;
 use crate::wire::message::{Body, Message};
 use crate::wire::offence::{Offence, Reaction};
 use crate::wire::sealed::CoSigned;
+use crate::wire::trials::Trials;
 
 /// Own messages remembered: an hour of hellos.
 const OWN_MESSAGES_REMEMBERED: usize = 256;
@@ -57,6 +58,11 @@ pub struct Peer {
     pub(super) own_news: [Option<std::sync::Arc<[u8]>>; 2],
     /// Proofs of equivocation in own words, by whom they convict: for those who were away when they were told.
     pub(super) proofs: BTreeMap<PeerId, std::sync::Arc<[u8]>>,
+    /// What members tried in searches for settings, by member: each one's newest word.
+    pub(super) trials: BTreeMap<PeerId, Trials>,
+    pub(super) own_trials: Option<Trials>,
+    /// Whether somebody linked since the last hello.
+    pub(super) has_newcomers: bool,
     pub(super) score_last: Option<f32>,
     /// The outer step that was evaluated last.
     pub(super) evaluated: Option<OuterStep>,
@@ -156,6 +162,9 @@ impl Peer {
             neighbours: restored.neighbours,
             own_news: [None, None],
             proofs: BTreeMap::new(),
+            trials: BTreeMap::new(),
+            own_trials: None,
+            has_newcomers: false,
             score_last: None,
             evaluated: None,
             asks: BTreeMap::new(),
@@ -199,6 +208,7 @@ impl Peer {
                 self.try_publish(now, out);
             }
             Input::Command(command) => self.command(command, now, out),
+            Input::Tried(trials) => self.tried(trials, out),
             Input::Revoked(list) => self.revoke(&list, now, out),
             Input::Redeemed { inbound, is_free } => self.redeemed(inbound, is_free, now, out),
             Input::Wake => {}

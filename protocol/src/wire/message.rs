@@ -9,6 +9,7 @@ use crate::id::{OuterStep, PeerId, RunId};
 use crate::wire::announce::{Announce, Card, Hello, Proof};
 use crate::wire::manifest::VERSION;
 use crate::wire::sealed::{CoSigned, Sealed};
+use crate::wire::trials::Trials;
 
 /// One gossip message. `version` and `run` stand first and have fixed width, so that they can be read before the
 /// signature is checked.
@@ -39,6 +40,8 @@ pub enum Body {
     Proof(Box<Proof>),
     /// The sender leaves after this step.
     Farewell(OuterStep),
+    /// What was tried in a search for settings.
+    Trials(Trials),
 }
 
 impl Message {
@@ -60,7 +63,7 @@ impl Body {
             Self::Revocation(list) => list.checks(founders),
             Self::Proof(_) => 2,
             // A hello's credential is checked once, when its bearer is new.
-            Self::Announce(_) | Self::Hello(_) | Self::Card(_) | Self::Farewell(_) => 0,
+            Self::Announce(_) | Self::Hello(_) | Self::Card(_) | Self::Farewell(_) | Self::Trials(_) => 0,
         }
     }
 
@@ -73,6 +76,7 @@ impl Body {
             Self::Revocation(_) => "revocation",
             Self::Proof(_) => "proof",
             Self::Farewell(_) => "farewell",
+            Self::Trials(_) => "trials",
         }
     }
 }

@@ -17,3 +17,4 @@ pub mod proof;
 pub mod request;
 pub mod sealed;
 pub mod text;
+pub mod trials;

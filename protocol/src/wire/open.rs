@@ -148,5 +148,6 @@ fn makes_sense(body: &Body, run: &crate::id::RunId) -> bool {
         Body::Revocation(_) => true, // judged against the charter by the roster
         Body::Proof(proof) => convicted(proof, run).is_some(),
         Body::Farewell(step) => step_ok(*step),
+        Body::Trials(trials) => trials.makes_sense(),
     }
 }

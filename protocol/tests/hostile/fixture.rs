@@ -22,6 +22,7 @@ use protocol::wire::offence::Offence;
 use protocol::wire::open::{Standing, open};
 use protocol::wire::prediction::{Prediction, Query, Wanted};
 use protocol::wire::sealed::{CoSigned, Sealed};
+use protocol::wire::trials::{TrialMade, Trials};
 
 /// The day of all tests.
 pub(crate) const TODAY: UnixSeconds = UnixSeconds(1_800_000_000);
@@ -210,6 +211,12 @@ pub(crate) fn card() -> Card {
     Card { step: OuterStep(3), metric: "f1".to_owned(), score: 0.5, loss: 1.25, samples: 200 }
 }
 
+/// What a member tried.
+pub(crate) fn trials() -> Trials {
+    let made = |trial| TrialMade { trial, rung: 1, score: 0.5, loss: 1.25, samples: 200 };
+    Trials { search: Hash([9; 32]), made: vec![made(0), made(3)] }
+}
+
 /// A message of this run.
 pub(crate) fn message(body: Body) -> Message {
     Message::new(run_id(), 1, body)
@@ -224,6 +231,7 @@ pub(crate) fn bodies() -> Vec<Body> {
         Body::Revocation(cosigned(CoSigned::unsigned(&revocation()), Domain::Revocation, &[1, 2])),
         Body::Proof(Box::new(proof())),
         Body::Farewell(OuterStep(4)),
+        Body::Trials(trials()),
     ]
 }
 

@@ -16,6 +16,7 @@ use protocol::wire::manifest::Manifest;
 use protocol::wire::message::{Body, Message};
 use protocol::wire::request::{News, Request, Want};
 use protocol::wire::sealed::{CoSigned, Sealed};
+use protocol::wire::trials::{TrialMade, Trials};
 
 use crate::fixture::{charter, closed, fetched, hear, keys, manifest, run_id};
 
@@ -99,6 +100,14 @@ fn body() -> impl Strategy<Value = Body> {
         ),
         cosigned().prop_map(Body::Revocation),
         step().prop_map(Body::Farewell),
+        (hash(), prop::collection::vec((any::<u32>(), any::<u32>(), any::<f32>(), any::<u64>()), 0..4))
+            .prop_map(|(search, made)| {
+                let made = made
+                    .into_iter()
+                    .map(|(trial, rung, score, samples)| TrialMade { trial, rung, score, loss: 1.0, samples })
+                    .collect();
+                Body::Trials(Trials { search, made })
+            }),
     ]
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Rows carry the numbers of the project's catalogue of bad input; a fuzzer's find becomes a row here.
 
+mod bench;
 mod credentials;
 mod fixture;
 mod form;
@@ -12,3 +13,4 @@ mod peers;
 mod predictions;
 mod queries;
 mod requests;
+mod searching;

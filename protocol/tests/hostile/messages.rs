@@ -3,7 +3,9 @@
 use protocol::codec::encode;
 use protocol::crypto::signed::{Domain, Signature};
 use protocol::id::{Hash, OuterStep, PeerId, RunId};
-use protocol::limits::{ADDRESS_BYTES_MAX, ADDRESSES_MAX, GOSSIP_BYTES_MAX, NAME_BYTES_MAX, STEPS_AHEAD_MAX};
+use protocol::limits::{
+    ADDRESS_BYTES_MAX, ADDRESSES_MAX, GOSSIP_BYTES_MAX, NAME_BYTES_MAX, STEPS_AHEAD_MAX, TRIALS_MAX,
+};
 use protocol::time::UnixSeconds;
 use protocol::wire::announce::{Announce, Card, Hello, Proof};
 use protocol::wire::choice::Stage;
@@ -13,9 +15,11 @@ use protocol::wire::offence::Offence;
 use protocol::wire::open::{Standing, open};
 use protocol::wire::proof::convicted;
 use protocol::wire::sealed::{CoSigned, Sealed};
+use protocol::wire::trials::Trials;
 
 use crate::fixture::{
     TODAY, announce, bodies, card, certificate, cosigned, hear, hello, invited, keys, message, proof, run_id,
+    trials,
 };
 
 /// A body of member 4 whose bytes were changed before they were signed.
@@ -54,6 +58,12 @@ fn scores(change: impl FnOnce(&mut Card)) -> Vec<u8> {
     let mut card = card();
     change(&mut card);
     says(Body::Card(card))
+}
+
+fn tries(change: impl FnOnce(&mut Trials)) -> Vec<u8> {
+    let mut trials = trials();
+    change(&mut trials);
+    says(Body::Trials(trials))
 }
 
 /// Bytes of an envelope whose body claims to be `length` bytes long (as bincode's largest form) and brings ten.
@@ -109,6 +119,9 @@ fn bad_messages_are_refused_for_the_right_reason() {
             Meaningless,
         ),
         ("   a long address", greets(|h| h.addresses = vec!["x".repeat(ADDRESS_BYTES_MAX + 1)]), Meaningless),
+        ("   too many trials", tries(|t| t.made = vec![t.made[0]; TRIALS_MAX + 1]), Meaningless),
+        ("   a score that is no number", tries(|t| t.made[1].score = f32::NAN), Meaningless),
+        ("   a loss without end", tries(|t| t.made[0].loss = f32::INFINITY), Meaningless),
         ("26 no signature", tampered(|s| s.signature = Signature([0; 64])), BadSignature),
         (
             "27 another member's signature",
@@ -255,7 +268,7 @@ fn every_signature_check_is_paid_before_it_is_made() {
     assert_eq!(priced(&forged, &run, Standing::Member, true), (Err(Offence::BadSignature), 1));
     assert_eq!(priced(&forged, &run, Standing::Member, false), (Err(Offence::OverQuota), 1));
     // A proof and a list of two founders are believed after two checks more.
-    for (body, checks) in bodies().into_iter().zip([1, 1, 1, 3, 3, 1]) {
+    for (body, checks) in bodies().into_iter().zip([1, 1, 1, 3, 3, 1, 1]) {
         assert_eq!(
             priced(&says(body.clone()), &run, Standing::Member, true),
             (Ok(checks), 1),

@@ -1,222 +1,29 @@
 //! What needs the memory of a peer to be judged: quotas, the roster, an exchange under way, a second copy of itself.
 
-use std::collections::BTreeMap;
-
 use protocol::codec::encode;
-use protocol::crypto::hash::content_hash;
-use protocol::crypto::merkle;
 use protocol::crypto::signed::Domain;
 use protocol::exchange::serve::Reply;
-use protocol::id::{AskId, GossipId, Hash, InboundId, OuterStep, PeerId};
-use protocol::limits::{
-    ANNOUNCED_PER_PEER_MAX, FORGED_BURST, FORGED_PER_SECOND, GOSSIP_BURST, ROSTER_MAX, SKETCH_LEN,
-};
-use protocol::peer::config::PeerConfig;
+use protocol::id::{GossipId, Hash, InboundId, OuterStep, PeerId};
+use protocol::limits::{ANNOUNCED_PER_PEER_MAX, FORGED_BURST, FORGED_PER_SECOND, GOSSIP_BURST, ROSTER_MAX};
 use protocol::peer::event::Event;
-use protocol::peer::input::{Answer, Command, Failure, Input, Trained, Update};
-use protocol::peer::machine::Peer;
-use protocol::peer::output::{MixOrder, Outbox, Output, Question};
-use protocol::peer::snapshot::Snapshot;
-use protocol::peer::status::PeerStatus;
-use protocol::rng::Seed;
+use protocol::peer::input::{Answer, Command, Failure, Input};
+use protocol::peer::output::Output;
 use protocol::roster::table::Table;
 use protocol::time::{Span, Time, UnixSeconds};
 use protocol::wire::announce::Announce;
 use protocol::wire::certificate::{Certificate, Revocation, Rotation};
-use protocol::wire::charter::{Admission, Charter, Member, SignedCharter};
+use protocol::wire::charter::{Admission, Charter, Member};
 use protocol::wire::choice::Stage;
 use protocol::wire::credential::{Credential, Rotated};
-use protocol::wire::manifest::{Expected, Manifest};
 use protocol::wire::message::{Body, Message};
 use protocol::wire::offence::Offence;
 use protocol::wire::request::{Request, Want};
 use protocol::wire::sealed::{CoSigned, Sealed};
 
+use crate::bench::{Bench, INCARNATION, OTHERS};
 use crate::fixture::{
-    PARAMETERS, SHARDS, TODAY, certificate, charter, cosigned, hello, invitation, keys, manifest, signed,
+    SHARDS, TODAY, certificate, charter, cosigned, hello, invitation, keys, manifest, signed,
 };
-
-const OTHERS: [u8; 4] = [5, 6, 7, 8];
-const INCARNATION: u32 = 3;
-
-/// Member 4 among members 5 to 8.
-struct Bench {
-    peer: Peer,
-    now: Time,
-    charter: SignedCharter,
-    sequence: u64,
-    /// Questions under way, by whom they were put to; news aside.
-    asks: BTreeMap<PeerId, (AskId, Question)>,
-    outputs: Vec<Output>,
-}
-
-impl Bench {
-    fn at(step: u32) -> Self {
-        Self::under(step, |_| ())
-    }
-
-    /// After this outer step, under a charter that was changed.
-    fn under(step: u32, change: impl FnOnce(&mut Charter)) -> Self {
-        Self::with(step, change, None)
-    }
-
-    /// The same, with a credential.
-    fn with(step: u32, change: impl FnOnce(&mut Charter), credential: Option<Credential>) -> Self {
-        let member = |i: u8| Member { peer: keys(i).peer(), organization: format!("organization {i}") };
-        let mut terms = charter(Admission::Closed((4..=8).map(member).collect()));
-        change(&mut terms);
-        let charter = signed(&terms);
-        let config = PeerConfig {
-            charter: charter.clone(),
-            name: "four".to_owned(),
-            credential,
-            answers_queries: false,
-            incarnation: INCARNATION,
-            reserved: 0,
-            date: (Time(0), TODAY),
-            links_max: 64,
-            start_links: 4,
-            start_patience: Span::seconds(60),
-        };
-        let restored = Snapshot { step: OuterStep(step), ..Snapshot::default() };
-        let peer = Peer::new(config, keys(4), &Seed::from_u64(1), restored);
-        let (sequence, asks, outputs) = (0, BTreeMap::new(), Vec::new());
-        let mut bench = Self { peer, now: Time(0), charter, sequence, asks, outputs };
-        OTHERS.iter().for_each(|&i| bench.feed(Input::LinkUp(keys(i).peer())));
-        bench
-    }
-
-    /// At step 1, trained, with everybody's announcement heard and everybody's manifest asked for.
-    fn pulling() -> Self {
-        let mut bench = Self::at(0);
-        OTHERS.iter().for_each(|&i| bench.announces(i, 1));
-        bench.trains(1);
-        assert_eq!(bench.asks.len(), OTHERS.len(), "everybody is drawn");
-        bench
-    }
-
-    fn feed(&mut self, input: Input) {
-        let mut out = Outbox::default();
-        self.peer.handle(self.now, input, &mut out);
-        while let Some(output) = out.pop() {
-            if let Output::Ask { ask, peer, question, .. } = &output
-                && *question != Question::News
-            {
-                self.asks.insert(*peer, (*ask, question.clone()));
-            }
-            self.outputs.push(output);
-        }
-    }
-
-    fn says(&mut self, key: u8, body: Body) -> Vec<u8> {
-        self.sequence += 1;
-        Message::new(self.charter.run(), self.sequence, body).seal(&keys(key))
-    }
-
-    /// Hears bytes over a link to this member.
-    fn hears(&mut self, bytes: &[u8], link: u8) {
-        match self.peer.open(bytes, keys(link).peer(), self.now) {
-            Ok(message) => self.feed(Input::Heard { gossip: GossipId(0), message }),
-            Err(refusal) => panic!("{refusal:?}"),
-        }
-    }
-
-    fn manifest(&self, key: u8, step: u32) -> Vec<u8> {
-        let shards: Vec<Hash> = (0..SHARDS as u8).map(|i| Hash([16 * key + i; 32])).collect();
-        let root = merkle::root(&shards);
-        let (run, step) = (self.charter.run(), OuterStep(step));
-        Manifest { run, step, shards, root, parent: Hash::default(), ..manifest() }
-            .seal(&keys(key))
-            .to_bytes()
-    }
-
-    fn announces(&mut self, key: u8, step: u32) {
-        let bytes = self.manifest(key, step);
-        let (manifest, manifest_bytes) = (content_hash(&bytes), bytes.len() as u32);
-        let announce = Announce { step: OuterStep(step), manifest, manifest_bytes, stage: Stage::Train };
-        let message = self.says(key, Body::Announce(announce));
-        self.hears(&message, key);
-    }
-
-    fn trains(&mut self, step: u32) {
-        let step = OuterStep(step);
-        let update = Update {
-            shards: (0..SHARDS as u8).map(|i| (Hash([i; 32]), 100)).collect(),
-            norms: vec![1.0; SHARDS],
-            sketch: vec![0.0; SKETCH_LEN],
-        };
-        self.feed(Input::Reserved(step));
-        self.feed(Input::Trained(Trained {
-            step,
-            inner_steps: 10,
-            dropped: 0,
-            samples: 160,
-            loss: 1.0,
-            busy: Span::millis(1),
-            update,
-        }));
-    }
-
-    fn ask_of(&mut self, key: u8) -> AskId {
-        self.asks.remove(&keys(key).peer()).expect("this peer is asked").0
-    }
-
-    /// The peer's manifest comes; its shards are asked for next.
-    fn gives_manifest(&mut self, key: u8) {
-        let bytes = self.manifest(key, 1);
-        let expected = Expected {
-            run: self.charter.run(),
-            peer: keys(key).peer(),
-            step: OuterStep(1),
-            hash: content_hash(&bytes),
-            parameters: PARAMETERS,
-        };
-        let manifest = Manifest::open(&bytes, &expected, |_| SHARDS).expect("an honest manifest");
-        let ask = self.ask_of(key);
-        self.feed(Input::Answered { ask, answer: Answer::Manifest(Box::new(manifest)) });
-    }
-
-    fn gives(&mut self, key: u8, shards: Vec<u32>) {
-        let ask = self.ask_of(key);
-        self.feed(Input::Answered { ask, answer: Answer::Shards(shards) });
-    }
-
-    fn gives_all(&mut self, key: u8) {
-        self.gives_manifest(key);
-        self.gives(key, (0..SHARDS as u32).collect());
-    }
-
-    fn fails(&mut self, key: u8, failure: Failure) {
-        let ask = self.ask_of(key);
-        self.feed(Input::Failed { ask, failure });
-    }
-
-    /// The mixing order, once the pull is over.
-    fn mix(&self) -> Option<&MixOrder> {
-        self.outputs.iter().find_map(|o| if let Output::Mix(order) = o { Some(order) } else { None })
-    }
-
-    /// Shards in the mix that this member made.
-    fn mixed_from(&self, key: u8) -> usize {
-        let order = self.mix().expect("the pull is over");
-        let from =
-            |sources: &[protocol::exchange::pull::Source]| sources.iter().any(|s| s.peer == keys(key).peer());
-        order.sources.iter().filter(|(_, sources)| from(sources)).count()
-    }
-
-    fn row(&self, key: u8) -> PeerStatus {
-        let all = self.peer.peers(self.now);
-        all.into_iter().find(|row| row.peer_id == keys(key).peer()).expect("a linked peer is known")
-    }
-
-    fn hung_up(&self, key: u8) -> bool {
-        self.outputs.iter().any(|o| matches!(o, Output::Hangup(peer) if *peer == keys(key).peer()))
-    }
-
-    fn events(&self) -> impl Iterator<Item = &Event> {
-        self.outputs.iter().filter_map(|o| if let Output::Emit(event) = o { Some(event) } else { None })
-    }
-}
 
 #[test]
 fn rows_31_and_32_who_sends_other_bytes_than_it_signed_is_counted_and_the_others_shards_are_mixed() {
