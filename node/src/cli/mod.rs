@@ -55,6 +55,6 @@ pub mod top;
 pub mod train;
 mod train_plain;
 pub mod tune;
-mod tune_company;
+pub mod tune_company;
 mod unfinished;
 pub mod web;

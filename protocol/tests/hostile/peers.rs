@@ -6,13 +6,13 @@ use protocol::exchange::serve::Reply;
 use protocol::id::{GossipId, Hash, InboundId, OuterStep, PeerId};
 use protocol::limits::{ANNOUNCED_PER_PEER_MAX, FORGED_BURST, FORGED_PER_SECOND, GOSSIP_BURST, ROSTER_MAX};
 use protocol::peer::event::Event;
-use protocol::peer::input::{Answer, Command, Failure, Input};
+use protocol::peer::input::{Command, Failure, Input};
 use protocol::peer::output::Output;
 use protocol::roster::table::Table;
 use protocol::time::{Span, Time, UnixSeconds};
 use protocol::wire::announce::Announce;
 use protocol::wire::certificate::{Certificate, Revocation, Rotation};
-use protocol::wire::charter::{Admission, Charter, Member};
+use protocol::wire::charter::{Admission, Charter};
 use protocol::wire::choice::Stage;
 use protocol::wire::credential::{Credential, Rotated};
 use protocol::wire::message::{Body, Message};
@@ -21,9 +21,7 @@ use protocol::wire::request::{Request, Want};
 use protocol::wire::sealed::{CoSigned, Sealed};
 
 use crate::bench::{Bench, INCARNATION, OTHERS};
-use crate::fixture::{
-    SHARDS, TODAY, certificate, charter, cosigned, hello, invitation, keys, manifest, signed,
-};
+use crate::fixture::{SHARDS, TODAY, certificate, charter, cosigned, hello, invitation, keys};
 
 #[test]
 fn rows_31_and_32_who_sends_other_bytes_than_it_signed_is_counted_and_the_others_shards_are_mixed() {

@@ -54,6 +54,7 @@ fn own_trials_are_told_to_all_unless_they_break_the_caps() {
         bench.feed(Input::Wake);
         published(bench) - before
     };
+    assert!(told(&mut bench) > 1, "members have linked since the last hello");
     let hello = told(&mut bench);
     bench.feed(Input::LinkUp(keys(5).peer()));
     assert_eq!(told(&mut bench), hello + 1);
