@@ -25,6 +25,9 @@ fn two_members_share_out_a_search_and_find_the_same() {
     net.start(0, &wait);
     let first = net.nodes[0].address();
     net.start(1, &[&wait[..], &["--bootstrap", &first]].concat());
+    for node in &mut net.nodes {
+        node.until("a link", |node| (node.status()?["peers"].as_u64()? == 1).then_some(()));
+    }
     let (one, other) = std::thread::scope(|scope| {
         let other = scope.spawn(|| search(&net, 1));
         (search(&net, 0), other.join().expect("the other search ends"))
