@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::ops::activation::Activation;
 use crate::ops::dropout::Dropout;
 use crate::ops::loss::{CrossEntropy, IGNORE};
+use crate::ops::wanted::Wanted;
 use crate::seed::Seed;
 
 /// `logits (outputs, labels)`; an output is a token before padding when tagging, else a row.
@@ -127,6 +128,22 @@ pub fn logits_of_parts(
     weights: &Weights,
     parts: &Tensor,
     tokens: usize,
+/// The mean loss over counted targets as a scalar tensor, and how many outputs counted; `None` if none does.
+pub fn loss_of(logits: &Tensor, wanted: Wanted<'_>) -> Result<Option<(Tensor, usize)>> {
+    let numbers = |values: &[f32]| Tensor::from_slice(values, logits.dims(), logits.device());
+    let outputs = logits.dim(0)?;
+    match wanted {
+        Wanted::Classes(targets) => cross_entropy(logits, targets),
+        Wanted::Marks(marks) => {
+            // max(x, 0) - x y + ln(1 + e^-|x|): the logarithm of the sigmoid without an overflow.
+            let soft = (logits.abs()?.neg()?.exp()? + 1.0)?.log()?;
+            let loss = ((logits.relu()? - logits.mul(&numbers(marks)?)?)? + soft)?.mean_all()?;
+            Ok(Some((loss, outputs)))
+        }
+        Wanted::Numbers(values) => Ok(Some(((logits - numbers(values)?)?.sqr()?.mean_all()?, outputs))),
+    }
+}
+
 ) -> std::result::Result<Tensor, Error> {
     let wrong = Error::tensor("forward pass of parts");
     match arch {
@@ -179,7 +196,7 @@ fn step_dropout(probability: f64, training: Option<&Seed>) -> Option<StepDropout
 }
 
 /// The mean cross-entropy over counted targets as a scalar tensor, and how many counted; `None` if none does.
-pub fn cross_entropy(logits: &Tensor, targets: &[i32]) -> Result<Option<(Tensor, usize)>> {
+fn cross_entropy(logits: &Tensor, targets: &[i32]) -> Result<Option<(Tensor, usize)>> {
     let (rows, classes): (Vec<u32>, Vec<u32>) = targets
         .iter()
         .enumerate()
@@ -197,7 +214,7 @@ pub fn cross_entropy(logits: &Tensor, targets: &[i32]) -> Result<Option<(Tensor,
     Ok(Some(((chosen.sum_all()?.neg()? / counted as f64)?, counted)))
 }
 
-/// The value of [`cross_entropy`].
+/// The value of [`loss_of`].
 pub fn loss_value(loss: Option<&(Tensor, usize)>) -> Result<CrossEntropy> {
     Ok(match loss {
         None => CrossEntropy { loss: f64::NAN, counted: 0 },

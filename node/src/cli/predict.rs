@@ -4,10 +4,13 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use model::data::schema::TaskKind;
+use model::data::valued::Values;
 use model::data::words::words;
 use model::generate::sample::Sampling;
 use model::generate::text::continue_text;
 use model::seed::Seed;
+use model::task::classify::encode_texts;
+use model::task::valued::{probabilities, quantities};
 use serde_json::{Value, json};
 
 use crate::cli::output::{CliError, ExitCode, Output};
@@ -85,6 +88,7 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
             writeln!(to, "{}", answer["shown"].as_str().unwrap_or_default())?;
         }
         Ok(())
+        TaskKind::Multilabel | TaskKind::Regression => value(&mut saved, &texts)?,
     })
 }
 
@@ -140,13 +144,48 @@ fn classify(saved: &mut Saved, texts: &[String]) -> Result<Vec<Value>, CliError>
     let tokens_max = saved.facts.tokens_max as usize;
     let rows = saved
         .tokenizer()
-        .and_then(|tokenizer| model::task::classify::encode_texts(texts, tokenizer, tokens_max))
+        .and_then(|tokenizer| encode_texts(texts, tokenizer, tokens_max))
         .map_err(|e| learner_error(e.into()))?;
     let said =
         model::task::classify::predict(&mut saved.session, &rows).map_err(|e| learner_error(e.into()))?;
     let answers = texts.iter().zip(said).map(|(text, said)| {
         let label = saved.labels.name(said.label);
         let shown = format!("{label}  {:.3}  {}", said.probability, escape::line(text));
+/// The labels that hold, or the quantity, of every text.
+fn value(saved: &mut Saved, texts: &[String]) -> Result<Vec<Value>, CliError> {
+    let wrong = |e: model::error::Error| learner_error(e.into());
+    let tokens_max = saved.facts.tokens_max as usize;
+    let rows = saved.tokenizer().and_then(|tokenizer| encode_texts(texts, tokenizer, tokens_max));
+    let rows = rows.map_err(wrong)?;
+    match Values::meant(&saved.labels) {
+        Values::Quantity(scale) => {
+            let said = quantities(&mut saved.session, &rows, &scale).map_err(wrong)?;
+            let answer = |(text, value): (&String, &f32)| {
+                let shown = format!("{} {value:.3}  {}", escape::line(&scale.name), escape::line(text));
+                json!({ "text": text, "quantity": scale.name, "value": value, "shown": shown })
+            };
+            Ok(texts.iter().zip(&said).map(answer).collect())
+        }
+        Values::Marks(labels) => {
+            let said = probabilities(&mut saved.session, &rows).map_err(wrong)?;
+            let answer = |(text, own): (&String, &[f32])| {
+                let all = || labels.names().iter().zip(own);
+                let held: Vec<&String> = all().filter(|(_, p)| **p >= 0.5).map(|(name, _)| name).collect();
+                let named: Vec<String> = all()
+                    .filter(|(_, p)| **p >= 0.5)
+                    .map(|(name, p)| format!("{} {p:.3}", escape::line(name)))
+                    .collect();
+                let named = if named.is_empty() { "none".to_owned() } else { named.join(", ") };
+                let shown = format!("{named}  {}", escape::line(text));
+                let probabilities: serde_json::Map<String, Value> =
+                    all().map(|(name, p)| (name.clone(), json!(p))).collect();
+                json!({ "text": text, "labels": held, "probabilities": probabilities, "shown": shown })
+            };
+            Ok(texts.iter().zip(said.chunks_exact(labels.len())).map(answer).collect())
+        }
+    }
+}
+
         json!({ "text": text, "label": label, "probability": said.probability, "shown": shown })
     });
     Ok(answers.collect())
