@@ -14,9 +14,10 @@ use model::task::valued::{probabilities, quantities};
 use serde_json::{Value, json};
 
 use crate::cli::output::{CliError, ExitCode, Output};
+use crate::cli::predict_data::Asked;
 use crate::cli::run::learner_error;
 use crate::cli::tagged::tagged;
-use crate::cli::{ask, decided, explained};
+use crate::cli::{ask, decided, explained, predict_data};
 use crate::fuse::decider::Decider;
 use crate::telemetry::escape;
 use crate::trainer::saved::Saved;
@@ -40,9 +41,15 @@ pub struct Args {
     /// Also show what every member of a fused model says, with its weight and votes
     #[arg(long)]
     explain_members: bool,
-    /// Also show which words speak for and against each answer (integrated gradients)
+    /// Also show which words, regions of an image and columns speak for and against each answer (integrated gradients)
     #[arg(long, conflicts_with_all = ["explain_members", "ask"])]
     explain: bool,
+    /// Answer for the examples of a data file or folder, records and images among them, in place of a text
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["text", "explain_members", "ask"])]
+    data: Option<PathBuf>,
+    /// How many examples of --data, from the first
+    #[arg(long, value_name = "N", default_value_t = 5, requires = "data")]
+    rows: usize,
     /// Tokens a language model writes behind each text
     #[arg(long, value_name = "N", default_value_t = 100)]
     tokens: usize,
@@ -62,6 +69,10 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
+    if let (Some(data), Some(model)) = (&args.data, &args.model) {
+        let (rows, device, explain) = (args.rows, args.device.as_str(), args.explain);
+        return predict_data::run(&Asked { model, data, rows, device, explain }, output);
+    }
     let texts = texts(args)?;
     if let Some(whom) = &args.ask.whom {
         return ask::run(&args.ask, whom, &texts, &args.device, output);
@@ -77,6 +88,7 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
     }
     let answers = match saved.kind {
         TaskKind::Tagging => tag(&mut saved, &texts)?,
+        TaskKind::Multilabel | TaskKind::Regression => value(&mut saved, &texts)?,
         // A model of another kind has no tokenizer, and the answer says so.
         TaskKind::Classify | TaskKind::Nodes | TaskKind::Pairs | TaskKind::Records => {
             classify(&mut saved, &texts)?
@@ -88,7 +100,6 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
             writeln!(to, "{}", answer["shown"].as_str().unwrap_or_default())?;
         }
         Ok(())
-        TaskKind::Multilabel | TaskKind::Regression => value(&mut saved, &texts)?,
     })
 }
 
@@ -140,17 +151,6 @@ fn write_on(args: &Args, saved: &mut Saved, texts: &[String], output: &Output) -
     output.done(&answers, |_| Ok(()))
 }
 
-fn classify(saved: &mut Saved, texts: &[String]) -> Result<Vec<Value>, CliError> {
-    let tokens_max = saved.facts.tokens_max as usize;
-    let rows = saved
-        .tokenizer()
-        .and_then(|tokenizer| encode_texts(texts, tokenizer, tokens_max))
-        .map_err(|e| learner_error(e.into()))?;
-    let said =
-        model::task::classify::predict(&mut saved.session, &rows).map_err(|e| learner_error(e.into()))?;
-    let answers = texts.iter().zip(said).map(|(text, said)| {
-        let label = saved.labels.name(said.label);
-        let shown = format!("{label}  {:.3}  {}", said.probability, escape::line(text));
 /// The labels that hold, or the quantity, of every text.
 fn value(saved: &mut Saved, texts: &[String]) -> Result<Vec<Value>, CliError> {
     let wrong = |e: model::error::Error| learner_error(e.into());
@@ -186,6 +186,17 @@ fn value(saved: &mut Saved, texts: &[String]) -> Result<Vec<Value>, CliError> {
     }
 }
 
+fn classify(saved: &mut Saved, texts: &[String]) -> Result<Vec<Value>, CliError> {
+    let tokens_max = saved.facts.tokens_max as usize;
+    let rows = saved
+        .tokenizer()
+        .and_then(|tokenizer| encode_texts(texts, tokenizer, tokens_max))
+        .map_err(|e| learner_error(e.into()))?;
+    let said =
+        model::task::classify::predict(&mut saved.session, &rows).map_err(|e| learner_error(e.into()))?;
+    let answers = texts.iter().zip(said).map(|(text, said)| {
+        let label = saved.labels.name(said.label);
+        let shown = format!("{label}  {:.3}  {}", said.probability, escape::line(text));
         json!({ "text": text, "label": label, "probability": said.probability, "shown": shown })
     });
     Ok(answers.collect())
