@@ -14,7 +14,7 @@ use crate::data::parts::Parts;
 use crate::data::report::DataReport;
 use crate::data::schema::{Schema, TaskKind};
 use crate::data::source::Line;
-use crate::data::{conll, delimited, intents, jsonl, plain, source, valued};
+use crate::data::{conll, delimited, intents, jsonl, parquet, plain, source, valued};
 use crate::error::{Error, Result};
 
 /// What a file gave.
@@ -163,10 +163,10 @@ fn part_of(name: &str) -> Option<Part> {
 /// The file cannot be read as text at all, or the schema is contradictory.
 pub fn examine_tagging(path: &Path, schema: &Schema) -> Result<Loaded<TaggedSentence>> {
     expect_task(schema, TaskKind::Tagging)?;
-    let lines = source::open(path)?;
     let (examples, labels, report) = match extension(path).as_str() {
-        "jsonl" | "json" => jsonl::read_sentences(lines, schema)?,
-        _ => conll::read(lines, schema)?,
+        "parquet" => parquet::read_sentences(path, schema)?,
+        "jsonl" | "json" => jsonl::read_sentences(source::open(path)?, schema)?,
+        _ => conll::read(source::open(path)?, schema)?,
     };
     Ok(Loaded { examples, labels, report })
 }
@@ -203,11 +203,11 @@ pub fn examine_valued(path: &Path, schema: &Schema) -> Result<Loaded<ValuedText>
 
 /// Texts of a file of any format, with their answers as text.
 fn read_rows(path: &Path, schema: &Schema) -> Result<(Vec<Row>, DataReport)> {
-    let lines = source::open(path)?;
     match extension(path).as_str() {
-        "jsonl" | "json" => jsonl::read_rows(lines, schema),
-        "csv" => delimited::read(lines, b',', schema),
-        _ => delimited::read(lines, b'\t', schema),
+        "parquet" => parquet::read_rows(path, schema),
+        "jsonl" | "json" => jsonl::read_rows(source::open(path)?, schema),
+        "csv" => delimited::read(source::open(path)?, b',', schema),
+        _ => delimited::read(source::open(path)?, b'\t', schema),
     }
 }
 

@@ -25,6 +25,8 @@ pub mod labels;
 pub mod load;
 pub mod neighbourhoods;
 pub mod pairs;
+pub mod parquet;
+pub mod parquet_gate;
 pub mod part_files;
 pub mod parts;
 pub mod plain;

@@ -126,8 +126,8 @@ mod tests {
         let mut session = session(3);
         let all: Vec<usize> = (0..rows.len()).collect();
         let before = session.evaluate_loss(&rows.batch(&all)).unwrap().loss;
-        for _ in 0..400 {
-            session.train_step(&rows.batch(&all), 0.01).unwrap();
+        for _ in 0..500 {
+            session.train_step(&rows.batch(&all), 0.003).unwrap();
         }
         let report = marks::evaluate(&mut session, &rows, &truth, &labels).unwrap();
         assert!(report.score > 0.95, "{report}");

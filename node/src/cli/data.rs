@@ -10,7 +10,7 @@ use model::data::load::{self, DataFiles};
 use model::data::quality::{Quality, examine};
 use model::data::report::DataReport;
 use model::data::schema::{Schema, TaskKind};
-use model::data::{graph_file, intents, part_files, plain, record_file, record_sources, source};
+use model::data::{graph_file, intents, parquet, part_files, plain, record_file, record_sources, source};
 use model::seed::Seed;
 use serde::Serialize;
 
@@ -221,6 +221,8 @@ fn guess(files: &DataFiles) -> TaskKind {
         first.and_then(|f| f.extension()).map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
     match extension.as_str() {
         "csv" | "tsv" => TaskKind::Classify,
+        "parquet" if first.is_some_and(|file| parquet::has_words(file)) => TaskKind::Tagging,
+        "parquet" => TaskKind::Classify,
         "records" => TaskKind::Records,
         "graph" => TaskKind::Nodes,
         "jsonl" | "json" => {
