@@ -102,7 +102,7 @@ fn a_file_of_our_own_library_is_read_and_bytes_that_are_no_text_spoil_one_row() 
 }
 
 #[test]
-fn one_long_text_said_a_million_times_by_a_dictionary_is_refused() {
+fn one_long_text_said_thousands_of_times_by_a_dictionary_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("train.parquet");
     let long = ByteArray::from(vec![b'x'; 1 << 19]);
