@@ -16,7 +16,7 @@ use crate::arch::weights::Weights;
 use crate::data::batch::{Batch, Inputs};
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
-use crate::ops::loss::{CrossEntropy, cross_entropy};
+use crate::ops::loss::CrossEntropy;
 use crate::ops::vector::all_finite;
 use crate::params::folder;
 use crate::seed::Seed;
@@ -50,7 +50,7 @@ impl Default for TrainingConfig {
 /// What one training step did.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StepReport {
-    /// Mean cross-entropy over the counted targets, before the step; not finite only if the step was dropped.
+    /// Mean loss over the counted targets, before the step; not finite only if the step was dropped.
     pub loss: f64,
     /// Norm of the gradient before clipping.
     pub gradient_norm: f64,
@@ -283,9 +283,10 @@ impl Session {
 
     fn step(&mut self, batch: &Batch, rate: f64) -> Result<StepReport> {
         let input = input_of(batch)?;
-        targets_of(&self.head, batch, &mut self.targets)?;
-        let seed = self.next_dropout();
-        let found = self.engine.gradient(input, &self.targets, &seed)?;
+        let seed = self.dropout.fork_index(self.steps);
+        let wanted = targets_of(&self.head, batch, &mut self.targets)?;
+        self.steps += 1;
+        let found = self.engine.gradient(input, wanted, &seed)?;
         self.apply(batch, rate, found)
     }
 
@@ -312,9 +313,9 @@ impl Session {
     pub fn measure_gradient(&mut self, batch: &Batch) -> Result<CrossEntropy> {
         self.on_pool(|session| {
             let input = input_of(batch)?;
-            targets_of(&session.head, batch, &mut session.targets)?;
+            let wanted = targets_of(&session.head, batch, &mut session.targets)?;
             let seed = session.dropout.fork_index(session.steps);
-            session.engine.gradient(input, &session.targets, &seed)
+            session.engine.gradient(input, wanted, &seed)
         })
     }
 
@@ -415,10 +416,10 @@ impl Session {
     pub fn evaluate_loss(&mut self, batch: &Batch) -> Result<CrossEntropy> {
         self.on_pool(|session| {
             let input = input_of(batch)?;
-            targets_of(&session.head, batch, &mut session.targets)?;
+            let wanted = targets_of(&session.head, batch, &mut session.targets)?;
             let outputs = session.engine.logits(input, &mut session.logits)?;
             let labels = session.head.labels();
-            Ok(cross_entropy(&mut session.logits[..outputs * labels], labels, &session.targets))
+            Ok(wanted.loss(&mut session.logits[..outputs * labels], labels))
         })
     }
 

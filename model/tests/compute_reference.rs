@@ -13,6 +13,7 @@ use model::data::graph::Graph;
 use model::data::neighbourhoods::Surroundings;
 use model::ops::activation::Activation;
 use model::ops::bag::Lists;
+use model::ops::wanted::Wanted;
 use model::seed::Seed;
 use model::train::composed::ComposedEngine;
 use model::train::engine::Engine;
@@ -53,6 +54,10 @@ fn distance(ours: &[f32], reference: &[f32]) -> f64 {
 }
 
 fn compare(arch: &ArchConfig, head: Head, input: Input<'_>, targets: &[i32]) {
+    compare_on(arch, head, input, Wanted::Classes(targets), targets.len());
+}
+
+fn compare_on(arch: &ArchConfig, head: Head, input: Input<'_>, wanted: Wanted<'_>, expected: usize) {
     let seed = Seed::from_u64(11);
     let mut explicit = ExplicitEngine::new(arch, &head).unwrap();
     let mut composed = ComposedEngine::new(arch, &head, Device::Cpu).unwrap();
@@ -64,14 +69,14 @@ fn compare(arch: &ArchConfig, head: Head, input: Input<'_>, targets: &[i32]) {
     let (mut ours, mut reference) = (Vec::new(), Vec::new());
     let outputs = explicit.logits(input, &mut ours).unwrap();
     assert_eq!(outputs, composed.logits(input, &mut reference).unwrap());
-    assert_eq!(outputs, targets.len());
+    assert_eq!(outputs, expected);
     let error = distance(&ours[..outputs * head.labels()], &reference);
     assert!(error < 1e-4, "logits differ by {error}");
 
     for step in 0..3 {
         let step_seed = seed.fork_index(step);
-        let loss = explicit.gradient(input, targets, &step_seed).unwrap();
-        let expected = composed.gradient(input, targets, &step_seed).unwrap();
+        let loss = explicit.gradient(input, wanted, &step_seed).unwrap();
+        let expected = composed.gradient(input, wanted, &step_seed).unwrap();
         assert_eq!(loss.counted, expected.counted);
         assert!((loss.loss - expected.loss).abs() < 1e-5 * expected.loss.abs(), "{loss:?} {expected:?}");
         let norms = (explicit.gradient_norm().unwrap(), composed.gradient_norm().unwrap());
@@ -174,8 +179,8 @@ fn both_engines_follow_every_optimizer_alike() {
         composed.write(&flat).unwrap();
         for step in 0..5 {
             let seed = Seed::from_u64(step);
-            explicit.gradient(input, &targets, &seed).unwrap();
-            composed.gradient(input, &targets, &seed).unwrap();
+            explicit.gradient(input, Wanted::Classes(&targets), &seed).unwrap();
+            composed.gradient(input, Wanted::Classes(&targets), &seed).unwrap();
             explicit.apply(&optimizer, 0.05, 0.9).unwrap();
             composed.apply(&optimizer, 0.05, 0.9).unwrap();
         }
@@ -337,6 +342,33 @@ fn gradients_of_joined_towers_agree_with_automatic_differentiation() {
     compare(&multimodal(), Head::Classification { labels: 4 }, input, &RECORD_CLASSES);
 }
 
+/// Marks and numbers for `outputs` rows of `labels`.
+fn marks_and_numbers(outputs: usize, labels: usize) -> (Vec<f32>, Vec<f32>) {
+    let count = outputs * labels;
+    let marks = (0..count).map(|k| f32::from(u8::from(k * 5 % 7 < 3))).collect();
+    (marks, (0..count).map(|k| ((k * 11) % 13) as f32 / 6.0 - 1.0).collect())
+}
+
+#[test]
+fn several_labels_and_quantities_are_learned_alike_by_both_engines_and_reach_every_tensor() {
+    let ids = tokens();
+    let text = Input::Tokens { ids: &ids, lengths: &LENGTHS, width: 16 };
+    let (images, table, nodes) = (images(), columns(), nodes(2));
+    let all = records(&ids, &images, &table, &nodes);
+    let cases = [(encoder(0.1, Activation::Gelu), text, 5), (multimodal(), all, RECORD_CLASSES.len())];
+    for (arch, input, outputs) in cases {
+        for labels in [1, 4] {
+            let head = Head::Classification { labels };
+            let (marks, numbers) = marks_and_numbers(outputs, labels);
+            for wanted in [Wanted::Marks(&marks), Wanted::Numbers(&numbers)] {
+                compare_on(&arch, head, input, wanted, outputs);
+                every_tensor_gets_one_from(&arch, head, input, wanted);
+                check_slope_on(&arch, head, input, wanted);
+            }
+        }
+    }
+}
+
 #[test]
 fn a_modality_that_is_absent_changes_nothing_of_the_others() {
     let (ids, images, table, nodes) = (tokens(), images(), columns(), nodes(2));
@@ -361,7 +393,7 @@ fn a_modality_that_is_absent_changes_nothing_of_the_others() {
     engine
         .gradient(
             Input::Records(Records { image, text: None, graph: None, ..whole }),
-            &RECORD_CLASSES,
+            Wanted::Classes(&RECORD_CLASSES),
             &Seed::from_u64(1),
         )
         .unwrap();
@@ -378,10 +410,14 @@ fn a_modality_that_is_absent_changes_nothing_of_the_others() {
 
 /// Whether an architecture trains as a whole: a tensor without a gradient would silently stay as it is.
 fn every_tensor_gets_a_gradient(arch: &ArchConfig, head: Head, input: Input<'_>, targets: &[i32]) {
+    every_tensor_gets_one_from(arch, head, input, Wanted::Classes(targets));
+}
+
+fn every_tensor_gets_one_from(arch: &ArchConfig, head: Head, input: Input<'_>, wanted: Wanted<'_>) {
     let mut engine = ExplicitEngine::new(arch, &head).unwrap();
     let flat = weights(&engine, &Seed::from_u64(5));
     engine.write(&flat).unwrap();
-    engine.gradient(input, targets, &Seed::from_u64(6)).unwrap();
+    engine.gradient(input, wanted, &Seed::from_u64(6)).unwrap();
     let mut gradient = vec![0.0; flat.len()];
     engine.read_gradient(&mut gradient).unwrap();
     for slot in engine.slots().by_name() {
@@ -421,13 +457,17 @@ fn every_tensor_of_every_architecture_gets_a_gradient() {
 
 /// The slope of the loss along a direction, by central differences, against the gradient of the explicit engine.
 fn check_slope(arch: &ArchConfig, head: Head, input: Input<'_>, targets: &[i32]) {
+    check_slope_on(arch, head, input, Wanted::Classes(targets));
+}
+
+fn check_slope_on(arch: &ArchConfig, head: Head, input: Input<'_>, wanted: Wanted<'_>) {
     let seed = Seed::from_u64(21);
     let mut engine = ExplicitEngine::new(arch, &head).unwrap();
     let flat = weights(&engine, &seed);
     let total = flat.len();
     engine.write(&flat).unwrap();
     let step_seed = seed.fork("step");
-    engine.gradient(input, targets, &step_seed).unwrap();
+    engine.gradient(input, wanted, &step_seed).unwrap();
     let mut gradient = vec![0.0; total];
     engine.read_gradient(&mut gradient).unwrap();
     let slots: Vec<_> = engine.slots().by_name().cloned().collect();
@@ -446,7 +486,7 @@ fn check_slope(arch: &ArchConfig, head: Head, input: Input<'_>, targets: &[i32])
                 moved[k] += (step * f64::from(gradient[k]) / norm) as f32;
             }
             engine.write(&moved).unwrap();
-            engine.gradient(input, targets, &step_seed).unwrap().loss
+            engine.gradient(input, wanted, &step_seed).unwrap().loss
         };
         let mut slope = |step: f64| (at(step) - at(-step)) / (2.0 * step);
         let step = (0.01 / norm).min(0.004);

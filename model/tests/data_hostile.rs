@@ -2,11 +2,15 @@
 
 use std::io::Write;
 
+use model::data::classes::{self, Row};
 use model::data::load::{examine_tagging, examine_texts, load_tagging, load_texts};
+use model::data::report::DataReport;
 use model::data::schema::{Schema, TaskKind};
 use model::data::source::Lines;
 use model::data::tokenize::tokenizer::Tokenizer;
+use model::data::valued::number_rows;
 use model::data::{conll, delimited, jsonl};
+use model::error::Error;
 use proptest::prelude::*;
 
 fn schema(task: TaskKind) -> Schema {
@@ -41,12 +45,24 @@ proptest! {
         }
         let tagging = schema(TaskKind::Tagging);
         let classify = schema(TaskKind::Classify);
+        let numbered = |read: Result<(Vec<Row>, DataReport), Error>| {
+            let (rows, report) = read?;
+            let (rows, labels, report) = classes::number(rows, &classify, report)?;
+            Ok((rows.len(), labels, report))
+        };
+        let valued = |task| {
+            let (rows, report) = delimited::read(lines()?, b',', &schema(task))?;
+            let (rows, labels, report) = number_rows(rows, &schema(task), report)?;
+            Ok((rows.len(), labels, report))
+        };
         for found in [
             conll::read(lines().unwrap(), &tagging).map(|(rows, labels, report)| (rows.len(), labels, report)),
             jsonl::read_sentences(lines().unwrap(), &tagging).map(|(rows, labels, report)| (rows.len(), labels, report)),
-            jsonl::read_texts(lines().unwrap(), &classify).map(|(rows, labels, report)| (rows.len(), labels, report)),
-            delimited::read(lines().unwrap(), b',', &classify).map(|(rows, labels, report)| (rows.len(), labels, report)),
-            delimited::read(lines().unwrap(), b'\t', &classify).map(|(rows, labels, report)| (rows.len(), labels, report)),
+            numbered(jsonl::read_rows(lines().unwrap(), &classify)),
+            numbered(delimited::read(lines().unwrap(), b',', &classify)),
+            numbered(delimited::read(lines().unwrap(), b'\t', &classify)),
+            valued(TaskKind::Multilabel),
+            valued(TaskKind::Regression),
         ] {
             // A header without a usual label column is an error of the file, not of a row.
             let Ok((rows, _, report)) = found else { continue };

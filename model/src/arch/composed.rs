@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::ops::activation::Activation;
 use crate::ops::dropout::Dropout;
 use crate::ops::loss::{CrossEntropy, IGNORE};
+use crate::ops::wanted::Wanted;
 use crate::seed::Seed;
 
 /// `logits (outputs, labels)`; an output is a token before padding when tagging, else a row.
@@ -89,62 +90,6 @@ pub fn logits(
     }
 }
 
-/// What a network reads as one differentiable tensor of parts: `(tokens, hidden)` word vectors of one text, `(1, values)`,
-/// or `(patches, values)` of one image.
-///
-/// # Errors
-/// The architecture has no such tensor, or the input is not one row of its own kind.
-pub fn parts(arch: &ArchConfig, weights: &Weights, input: Input<'_>) -> std::result::Result<Tensor, Error> {
-    let device = &Device::Cpu;
-    let wrong = || Error::tensor("parts of an input");
-    match (arch, input) {
-        (ArchConfig::Encoder(config), Input::Tokens { ids, lengths, width }) => {
-            let mut packed = Packed::default();
-            packed.set(ids, lengths, width, config.vocab_size, config.max_position_embeddings)?;
-            Pass { config, weights, device, lengths, width, step: None }.words(ids).map_err(wrong())
-        }
-        (ArchConfig::Mlp(config), Input::Dense { values, width }) if width == config.layers[0] => {
-            Tensor::from_slice(values, (values.len() / width, width), device).map_err(wrong())
-        }
-        (ArchConfig::Patch(config), Input::Dense { values, width }) if width == config.image_values() => {
-            let mut cut = Vec::new();
-            config.cut(values, &mut cut);
-            let shape = (cut.len() / config.patch_values(), config.patch_values());
-            Tensor::from_vec(cut, shape, device).map_err(wrong())
-        }
-        (arch, input) => Err(Error::shape("input to explain", arch.reads(), input.kind())),
-    }
-}
-
-/// `logits (outputs, labels)` of several rows of parts, one behind the other, each as [`parts`] gives them; texts have
-/// `tokens` tokens each.
-///
-/// # Errors
-/// The tensor library fails.
-pub fn logits_of_parts(
-    arch: &ArchConfig,
-    head: &Head,
-    weights: &Weights,
-    parts: &Tensor,
-    tokens: usize,
-) -> std::result::Result<Tensor, Error> {
-    let wrong = Error::tensor("forward pass of parts");
-    match arch {
-        ArchConfig::Encoder(config) => {
-            let rows = parts.dim(0).map_err(Error::tensor("forward pass of parts"))? / tokens.max(1);
-            let lengths = vec![tokens as u32; rows];
-            let device = &Device::Cpu;
-            let pass = Pass { config, weights, device, lengths: &lengths, width: tokens, step: None };
-            pass.encoder(head, parts).map_err(wrong)
-        }
-        ArchConfig::Mlp(config) => mlp(config, weights, parts).map_err(wrong),
-        ArchConfig::Patch(config) => composed_patch::logits(config, weights, parts).map_err(wrong),
-        ArchConfig::Decoder(_) | ArchConfig::Graph(_) | ArchConfig::Multimodal(_) => {
-            Err(Error::shape("architecture to explain", "an encoder, an mlp or a patch encoder", "another"))
-        }
-    }
-}
-
 fn joined(
     config: &MultimodalConfig,
     weights: &Weights,
@@ -159,11 +104,7 @@ fn joined(
     for (modality, arch) in towers {
         let name = modality.name();
         let Some((rows, input)) = records.part(modality) else { continue };
-        let prefix = format!("{name}.");
-        let own: Weights = weights
-            .iter()
-            .filter_map(|(name, tensor)| Some((name.strip_prefix(&prefix)?.to_owned(), tensor.clone())))
-            .collect();
+        let own = tower_weights(weights, modality);
         let seed = training.map(|seed| seed.fork(name));
         let said = logits(&arch, &config.tower_head(), &own, input, device, seed.as_ref())?;
         let gated = composed_multimodal::gated(name, weights, &said, rows, records.rows, device);
@@ -174,12 +115,37 @@ fn joined(
     composed_multimodal::join(weights, &states, &scores).map_err(wrong())
 }
 
+/// The tensors of one tower, under the names they have in an architecture of its own.
+pub(super) fn tower_weights(weights: &Weights, modality: Modality) -> Weights {
+    let prefix = format!("{}.", modality.name());
+    weights
+        .iter()
+        .filter_map(|(name, tensor)| Some((name.strip_prefix(&prefix)?.to_owned(), tensor.clone())))
+        .collect()
+}
+
 fn step_dropout(probability: f64, training: Option<&Seed>) -> Option<StepDropout> {
     Some(StepDropout { dropout: Dropout::new(probability)?, seed: *training? })
 }
 
+/// The mean loss over counted targets as a scalar tensor, and how many outputs counted; `None` if none does.
+pub fn loss_of(logits: &Tensor, wanted: Wanted<'_>) -> Result<Option<(Tensor, usize)>> {
+    let numbers = |values: &[f32]| Tensor::from_slice(values, logits.dims(), logits.device());
+    let outputs = logits.dim(0)?;
+    match wanted {
+        Wanted::Classes(targets) => cross_entropy(logits, targets),
+        Wanted::Marks(marks) => {
+            // max(x, 0) - x y + ln(1 + e^-|x|): the logarithm of the sigmoid without an overflow.
+            let soft = (logits.abs()?.neg()?.exp()? + 1.0)?.log()?;
+            let loss = ((logits.relu()? - logits.mul(&numbers(marks)?)?)? + soft)?.mean_all()?;
+            Ok(Some((loss, outputs)))
+        }
+        Wanted::Numbers(values) => Ok(Some(((logits - numbers(values)?)?.sqr()?.mean_all()?, outputs))),
+    }
+}
+
 /// The mean cross-entropy over counted targets as a scalar tensor, and how many counted; `None` if none does.
-pub fn cross_entropy(logits: &Tensor, targets: &[i32]) -> Result<Option<(Tensor, usize)>> {
+fn cross_entropy(logits: &Tensor, targets: &[i32]) -> Result<Option<(Tensor, usize)>> {
     let (rows, classes): (Vec<u32>, Vec<u32>) = targets
         .iter()
         .enumerate()
@@ -197,7 +163,7 @@ pub fn cross_entropy(logits: &Tensor, targets: &[i32]) -> Result<Option<(Tensor,
     Ok(Some(((chosen.sum_all()?.neg()? / counted as f64)?, counted)))
 }
 
-/// The value of [`cross_entropy`].
+/// The value of [`loss_of`].
 pub fn loss_value(loss: Option<&(Tensor, usize)>) -> Result<CrossEntropy> {
     Ok(match loss {
         None => CrossEntropy { loss: f64::NAN, counted: 0 },
@@ -207,17 +173,17 @@ pub fn loss_value(loss: Option<&(Tensor, usize)>) -> Result<CrossEntropy> {
     })
 }
 
-struct Pass<'a> {
-    config: &'a EncoderConfig,
-    weights: &'a Weights,
-    device: &'a Device,
-    lengths: &'a [u32],
-    width: usize,
-    step: Option<StepDropout>,
+pub(super) struct Pass<'a> {
+    pub(super) config: &'a EncoderConfig,
+    pub(super) weights: &'a Weights,
+    pub(super) device: &'a Device,
+    pub(super) lengths: &'a [u32],
+    pub(super) width: usize,
+    pub(super) step: Option<StepDropout>,
 }
 
 impl Pass<'_> {
-    fn encoder(&self, head: &Head, words: &Tensor) -> Result<Tensor> {
+    pub(super) fn encoder(&self, head: &Head, words: &Tensor) -> Result<Tensor> {
         let mut x = self.embed(words)?; // (rows * width, hidden)
         let mask = self.padding_mask()?;
         for layer in 0..self.config.num_hidden_layers {
@@ -242,7 +208,7 @@ impl Pass<'_> {
     }
 
     /// Word vectors `(rows * width, hidden)`.
-    fn words(&self, ids: &[u32]) -> Result<Tensor> {
+    pub(super) fn words(&self, ids: &[u32]) -> Result<Tensor> {
         // Ids at padding are not checked, so they are not looked up.
         let ids: Vec<u32> =
             ids.iter().enumerate().map(|(k, id)| if self.is_token(k) { *id } else { 0 }).collect();
@@ -369,7 +335,7 @@ fn keep_mask(step: StepDropout, site: Site, length: usize) -> Vec<f32> {
     keep.iter().map(|keep| f32::from(*keep) * step.dropout.scale()).collect()
 }
 
-fn mlp(config: &MlpConfig, weights: &Weights, values: &Tensor) -> Result<Tensor> {
+pub(super) fn mlp(config: &MlpConfig, weights: &Weights, values: &Tensor) -> Result<Tensor> {
     let layers = config.layers.len() - 1;
     let mut x = values.clone();
     for layer in 0..layers {

@@ -14,6 +14,7 @@ pub mod composed;
 mod composed_decoder;
 mod composed_graph;
 mod composed_multimodal;
+pub mod composed_parts;
 mod composed_patch;
 pub mod config;
 pub mod decoder;

@@ -102,6 +102,10 @@ pub enum Targets {
     Tags(Vec<i32>),
     /// One label per row, `(rows)`.
     Classes(Vec<i32>),
+    /// 1 or 0 for every label of every row, `(rows, labels)`: any number of labels holds.
+    Marks(Vec<f32>),
+    /// A number for every label of every row, `(rows, labels)`.
+    Numbers(Vec<f32>),
     /// No labels: the batch is only for prediction.
     None,
 }
@@ -127,6 +131,7 @@ impl Batch {
         match &self.targets {
             Targets::Tags(tags) => tags.iter().filter(|tag| **tag != IGNORE).count(),
             Targets::Classes(classes) => classes.iter().filter(|class| **class != IGNORE).count(),
+            Targets::Marks(_) | Targets::Numbers(_) => self.rows,
             Targets::None => 0,
         }
     }

@@ -1,6 +1,6 @@
 //! From class names in rows to numbered examples: the last step of the loaders for classification.
 //!
-//! Rows come with their class as text; the labels are the schema's when it states them, otherwise all classes of the
+//! Rows come with their answers as text; the labels are the schema's when it states them, otherwise all classes of the
 //! file, sorted.
 
 use std::collections::BTreeSet;
@@ -17,12 +17,12 @@ pub const TEXT_BYTES_MAX: usize = 1 << 20;
 /// A row as in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    /// Its line, from 1.
+    /// Its line, or its number where a file has no lines, from 1.
     pub line: u64,
     /// The text.
     pub text: String,
-    /// The class name.
-    pub label: String,
+    /// The class name, the names of all labels that hold, or a number.
+    pub answers: Vec<String>,
     /// The group, where a column is named for it.
     pub group: Option<String>,
 }
@@ -36,20 +36,12 @@ pub fn number(
     schema: &Schema,
     mut report: DataReport,
 ) -> Result<(Vec<LabelledText>, LabelSet, DataReport)> {
-    let mut good: Vec<Row> = Vec::with_capacity(rows.len());
-    for mut row in rows {
-        if !schema.class_names.is_empty() {
-            match name_of(&row.label, &schema.class_names) {
-                Ok(name) => row.label = name,
-                Err(reason) => {
-                    report.skip(row.line, reason);
-                    continue;
-                }
-            }
-        }
-        match fault(&row) {
-            Some(reason) => report.skip(row.line, reason),
-            None => good.push(row),
+    let mut good: Vec<Good> = Vec::with_capacity(rows.len());
+    for row in rows {
+        let line = row.line;
+        match checked(row, schema) {
+            Ok(row) => good.push(row),
+            Err(reason) => report.skip(line, reason),
         }
     }
     let labels = if let Some(labels) = schema.label_set()? {
@@ -77,9 +69,9 @@ pub fn number(
     Ok((examples, labels, report))
 }
 
-/// The name of a numbered class; a class that is already named stays.
-fn name_of(label: &str, names: &[String]) -> Result<String, String> {
-    if names.iter().any(|name| name == label) {
+/// The name of a numbered class; a class that is already named stays, as do all where no names are known.
+pub fn name_of(label: &str, names: &[String]) -> Result<String, String> {
+    if names.is_empty() || names.iter().any(|name| name == label) {
         return Ok(label.to_owned());
     }
     label
@@ -90,21 +82,42 @@ fn name_of(label: &str, names: &[String]) -> Result<String, String> {
         .ok_or_else(|| format!("expected a class from 0 to {}, found `{}`", names.len() - 1, shown(label)))
 }
 
-fn fault(row: &Row) -> Option<String> {
-    if row.text.trim().is_empty() {
-        return Some("expected a text, found none".into());
+/// A row whose text and class were checked.
+struct Good {
+    line: u64,
+    text: String,
+    label: String,
+    group: Option<String>,
+}
+
+fn checked(row: Row, schema: &Schema) -> Result<Good, String> {
+    let Ok([answer]) = <[String; 1]>::try_from(row.answers) else {
+        return Err("expected one label".into());
+    };
+    let label = name_of(&answer, &schema.class_names)?;
+    check_text(&row.text)?;
+    check_label(&label)?;
+    Ok(Good { line: row.line, text: row.text, label, group: row.group })
+}
+
+/// Refuses what is no text to learn from.
+pub fn check_text(text: &str) -> Result<(), String> {
+    if text.trim().is_empty() {
+        return Err("expected a text, found none".into());
     }
-    if row.text.len() > TEXT_BYTES_MAX {
-        return Some(format!("expected at most {TEXT_BYTES_MAX} bytes of text, found {}", row.text.len()));
+    if text.len() > TEXT_BYTES_MAX {
+        return Err(format!("expected at most {TEXT_BYTES_MAX} bytes of text, found {}", text.len()));
     }
-    if row.text.contains('\0') {
-        return Some("expected text, found a NUL character".into());
+    if text.contains('\0') {
+        return Err("expected text, found a NUL character".into());
     }
-    if row.label.is_empty() || row.label.len() > LABEL_BYTES_MAX || row.label.chars().any(char::is_control) {
-        return Some(format!(
-            "expected a label of 1 to {LABEL_BYTES_MAX} bytes, found `{}`",
-            shown(&row.label)
-        ));
+    Ok(())
+}
+
+/// Refuses what cannot be the name of a label.
+pub fn check_label(label: &str) -> Result<(), String> {
+    if label.is_empty() || label.len() > LABEL_BYTES_MAX || label.chars().any(char::is_control) {
+        return Err(format!("expected a label of 1 to {LABEL_BYTES_MAX} bytes, found `{}`", shown(label)));
     }
-    None
+    Ok(())
 }

@@ -9,7 +9,9 @@ use crate::data::example::{Passage, TaggedSentence};
 use crate::data::examples::{Examples, NodePart};
 use crate::data::graph_file;
 use crate::data::labels::LabelSet;
-use crate::data::load::{NEXT_TOKEN, load_plain_parts, load_tagging_parts, load_text_parts};
+use crate::data::load::{
+    NEXT_TOKEN, load_plain_parts, load_tagging_parts, load_text_parts, load_valued_parts,
+};
 use crate::data::pairs::PairPart;
 use crate::data::parts::Parts;
 use crate::data::records::RecordPart;
@@ -29,10 +31,12 @@ const HELD_OUT_SHARE: f64 = 0.2;
 const WHOLE: [&str; 3] = ["community", "films", "patients"];
 
 /// The built-in generators.
-pub const GENERATORS: [&str; 11] = [
+pub const GENERATORS: [&str; 13] = [
     "newswire",
     "requests",
     "reviews",
+    "tickets",
+    "stars",
     "newswire-zh",
     "headlines-zh",
     "newswire-text",
@@ -171,33 +175,37 @@ impl Corpus {
                 let wrap = |pairs| Examples::Pairs(PairPart { graph: Arc::clone(&graph), pairs });
                 Self::from_parts(path, parts, wrap, seed)
             }
-            TaskKind::Records => {
-                let read = record_sources::read(path, &schema)?;
-                let [train, dev, test] = read.parts;
-                // Examples by part and number: parts of related records lie in wholes of their own.
-                let numbered = |part: usize, of: &Option<RecordPart>| -> Vec<(usize, u32)> {
-                    of.iter().flat_map(|of| &of.chosen).map(|number| (part, *number)).collect()
-                };
-                let parts = Parts {
-                    train: numbered(0, &train),
-                    dev: numbered(1, &dev),
-                    test: numbered(2, &test),
-                    labels: read.labels,
-                    reports: Vec::new(),
-                };
-                let wholes = [train, dev, test];
-                let wrap = |chosen: Vec<(usize, u32)>| {
-                    let part = chosen.first().map_or(0, |(part, _)| *part);
-                    let records =
-                        wholes[part].as_ref().map(|whole| Arc::clone(&whole.records)).unwrap_or_default();
-                    Examples::Records(RecordPart {
-                        records,
-                        chosen: chosen.into_iter().map(|(_, k)| k).collect(),
-                    })
-                };
-                Self::from_parts(path, parts, wrap, seed)
+            TaskKind::Multilabel | TaskKind::Regression if !record_sources::is_own(path) => {
+                let parts = load_valued_parts(path, &schema)?;
+                Self::from_parts(path, parts, Examples::Valued, seed)
+            }
+            TaskKind::Records | TaskKind::Multilabel | TaskKind::Regression => {
+                Self::of_records(path, &schema, seed)
             }
         }
+    }
+
+    fn of_records(path: &Path, schema: &Schema, seed: &Seed) -> Result<Self> {
+        let read = record_sources::read(path, schema)?;
+        let [train, dev, test] = read.parts;
+        // Examples by part and number: parts of related records lie in wholes of their own.
+        let numbered = |part: usize, of: &Option<RecordPart>| -> Vec<(usize, u32)> {
+            of.iter().flat_map(|of| &of.chosen).map(|number| (part, *number)).collect()
+        };
+        let parts = Parts {
+            train: numbered(0, &train),
+            dev: numbered(1, &dev),
+            test: numbered(2, &test),
+            labels: read.labels,
+            reports: Vec::new(),
+        };
+        let wholes = [train, dev, test];
+        let wrap = |chosen: Vec<(usize, u32)>| {
+            let part = chosen.first().map_or(0, |(part, _)| *part);
+            let records = wholes[part].as_ref().map(|whole| Arc::clone(&whole.records)).unwrap_or_default();
+            Examples::Records(RecordPart { records, chosen: chosen.into_iter().map(|(_, k)| k).collect() })
+        };
+        Self::from_parts(path, parts, wrap, seed)
     }
 
     fn from_parts<T>(
@@ -263,6 +271,8 @@ fn make(generator: &str, seed: &Seed, part: &str, count: usize) -> Result<(Examp
             (Examples::Plain(sentences.into_iter().map(passage).collect()), labels)
         }
         "reviews" => (Examples::Texts(reviews::generate(seed, part, count)?), reviews::labels()),
+        "tickets" => (Examples::Valued(requests::tickets(seed, part, count)?), requests::labels()),
+        "stars" => (Examples::Valued(reviews::stars(seed, part, count)?), reviews::scale().labels()?),
         "digits" => (Examples::Records(digits::generate(seed, part, count)?.whole()), digits::labels()),
         "scenes" => (Examples::Records(scenes::generate(seed, part, count)?.whole()), scenes::labels()),
         "headlines-zh" => (Examples::Texts(chinese::headlines(seed, part, count)?), chinese::topic_labels()),
@@ -279,6 +289,7 @@ fn make(generator: &str, seed: &Seed, part: &str, count: usize) -> Result<(Examp
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::scale::Scale;
 
     #[test]
     fn every_generator_makes_what_its_file_gives_back() {
@@ -297,6 +308,8 @@ mod tests {
             let task = match corpus.train {
                 Examples::Tagged(_) => TaskKind::Tagging,
                 Examples::Texts(_) => TaskKind::Classify,
+                Examples::Valued(_) if Scale::of(&corpus.labels).is_ok() => TaskKind::Regression,
+                Examples::Valued(_) => TaskKind::Multilabel,
                 Examples::Plain(_) => TaskKind::Language,
                 Examples::Nodes(_) => TaskKind::Nodes,
                 Examples::Pairs(_) => TaskKind::Pairs,

@@ -34,6 +34,10 @@ enum Labels {
     Tags(Vec<i32>),
     /// One per row.
     Classes(Vec<i32>),
+    /// 1 or 0 for every label of every row, `(rows, labels)`.
+    Marks(Vec<f32>),
+    /// A number for every label of every row, `(rows, labels)`.
+    Numbers(Vec<f32>),
     /// None.
     None,
 }
@@ -164,6 +168,32 @@ impl Dataset {
         Ok(())
     }
 
+    /// The same rows with 1 or 0 for every label as targets; `marks` is `(rows, labels)`.
+    ///
+    /// # Errors
+    /// The sizes do not fit.
+    pub fn with_marks(self, marks: Vec<f32>) -> Result<Self> {
+        self.check_targets(marks.len())?;
+        Ok(Self { labels: Labels::Marks(marks), ..self })
+    }
+
+    /// The same rows with numbers as targets; `numbers` is `(rows, labels)`.
+    ///
+    /// # Errors
+    /// The sizes do not fit.
+    pub fn with_numbers(self, numbers: Vec<f32>) -> Result<Self> {
+        self.check_targets(numbers.len())?;
+        Ok(Self { labels: Labels::Numbers(numbers), ..self })
+    }
+
+    fn check_targets(&self, found: usize) -> Result<()> {
+        let rows = self.len();
+        if found.is_multiple_of(rows.max(1)) && (found > 0) == (rows > 0) {
+            return Ok(());
+        }
+        Err(Error::shape("targets of rows", format!("as many for each of {rows}"), found))
+    }
+
     /// Rows in the dataset.
     pub fn len(&self) -> usize {
         match &self.rows {
@@ -194,7 +224,7 @@ impl Dataset {
     pub fn largest_label(&self) -> Option<i32> {
         match &self.labels {
             Labels::Tags(all) | Labels::Classes(all) => all.iter().copied().max().filter(|label| *label >= 0),
-            Labels::None => None,
+            Labels::Marks(_) | Labels::Numbers(_) | Labels::None => None,
         }
     }
 
@@ -251,10 +281,18 @@ impl Dataset {
                 }
                 Targets::Tags(out)
             }
+            (Labels::Marks(all), _) => Targets::Marks(self.chosen(all, chosen)),
+            (Labels::Numbers(all), _) => Targets::Numbers(self.chosen(all, chosen)),
             (Labels::Classes(all), _) => Targets::Classes(chosen.iter().map(|row| all[*row]).collect()),
             _ => Targets::None,
         };
         Batch { rows, width, inputs, targets, samples: rows as u32 }
+    }
+
+    /// The numbers of some rows.
+    fn chosen(&self, all: &[f32], rows: &[usize]) -> Vec<f32> {
+        let width = all.len() / self.len().max(1);
+        rows.iter().flat_map(|row| &all[row * width..(row + 1) * width]).copied().collect()
     }
 
     /// The rows in batches for evaluation, sorted by length so that padding is small; each batch comes with the row
@@ -300,6 +338,23 @@ mod tests {
         assert_eq!(batches.iter().map(|(rows, _)| rows.clone()).collect::<Vec<_>>(), [vec![1, 2], vec![0]]);
         assert_eq!(batches[0].1.width, 2);
         assert_eq!(Dataset::tagged(0).evaluation_batches(2).count(), 0);
+    }
+
+    #[test]
+    fn numbers_stay_with_their_rows_and_must_be_as_many_for_each() {
+        let rows = || {
+            let mut rows = Dataset::unlabelled(0);
+            for row in [&[1][..], &[2, 3], &[4]] {
+                rows.push_classified(row, None).unwrap();
+            }
+            rows
+        };
+        let marked = rows().with_marks(vec![1.0, 0.0, 0.0, 1.0, 1.0, 1.0]).unwrap();
+        assert_eq!(marked.batch(&[2, 0]).targets, Targets::Marks(vec![1.0, 1.0, 1.0, 0.0]));
+        assert_eq!((marked.batch(&[2, 0]).counted(), marked.largest_label()), (2, None));
+        let numbered = rows().with_numbers(vec![0.5, -0.5, 2.0]).unwrap();
+        assert_eq!(numbered.batch(&[1]).targets, Targets::Numbers(vec![-0.5]));
+        assert!(rows().with_marks(vec![1.0; 4]).is_err() && rows().with_numbers(Vec::new()).is_err());
     }
 
     #[test]

@@ -6,11 +6,10 @@
 use std::collections::VecDeque;
 use std::io::BufRead;
 
-use crate::data::classes::{self, Row};
-use crate::data::example::LabelledText;
-use crate::data::labels::{LabelSet, shown};
+use crate::data::classes::Row;
+use crate::data::labels::shown;
 use crate::data::report::DataReport;
-use crate::data::schema::{Column, Schema};
+use crate::data::schema::{Column, Schema, TaskKind};
 use crate::data::source::{Line, Lines};
 use crate::error::{Error, Result};
 
@@ -23,16 +22,18 @@ pub const TEXT_NAMES: [&str; 8] =
     ["text", "sentence", "review", "content", "utterance", "message", "title", "tweet"];
 /// Column names taken for the label when the schema names none, in this order.
 pub const LABEL_NAMES: [&str; 7] = ["label", "category", "class", "intent", "sentiment", "target", "topic"];
+/// The same for several labels in one field.
+pub const LABELS_NAMES: [&str; 4] = ["labels", "tags", "topics", "categories"];
+/// The same for a quantity.
+pub const VALUE_NAMES: [&str; 6] = ["value", "score", "rating", "stars", "target", "y"];
+/// What stands between several labels of a field.
+pub const BETWEEN_LABELS: char = ';';
 
-/// Reads labelled texts; `separator` is a comma or a tab.
+/// Reads texts with their answers as text; `separator` is a comma or a tab.
 ///
 /// # Errors
 /// The source fails, the schema is contradictory, or a named column is not in the first line. Bad rows are in the report.
-pub fn read<R: BufRead>(
-    lines: Lines<R>,
-    separator: u8,
-    schema: &Schema,
-) -> Result<(Vec<LabelledText>, LabelSet, DataReport)> {
+pub fn read<R: BufRead>(lines: Lines<R>, separator: u8, schema: &Schema) -> Result<(Vec<Row>, DataReport)> {
     let mut report = DataReport::new(lines.name(), if separator == b'\t' { "tsv" } else { "csv" });
     let mut rows =
         Rows { lines, pending: VecDeque::new(), quoted: separator != b'\t', separator, width: None };
@@ -60,7 +61,7 @@ pub fn read<R: BufRead>(
             Err(reason) => report.skip(line, reason),
         }
     }
-    classes::number(found, schema, report)
+    Ok((found, report))
 }
 
 /// Where the columns are, from 0.
@@ -68,6 +69,7 @@ struct Places {
     text: usize,
     label: usize,
     group: Option<usize>,
+    task: TaskKind,
 }
 
 impl Places {
@@ -78,7 +80,11 @@ impl Places {
         let usual =
             |names: &[&str]| names.iter().find_map(|name| lower.iter().position(|field| field == name));
         let usual_text = usual(&TEXT_NAMES);
-        let usual_label = usual(&LABEL_NAMES);
+        let usual_label = usual(match schema.task {
+            TaskKind::Multilabel => &LABELS_NAMES,
+            TaskKind::Regression => &VALUE_NAMES,
+            _ => &LABEL_NAMES,
+        });
         let header = named || usual_text.is_some() && usual_label.is_some();
         let place = |role: &str, fallback: Option<usize>| -> Result<Option<usize>> {
             let failed = |reason: String| Error::Data { file: file.to_owned(), line: 1, reason };
@@ -109,7 +115,7 @@ impl Places {
                 "the first line names no usual label column; state its name or number",
             )
         })?;
-        Ok((Self { text, label, group: place("group", None)? }, header))
+        Ok((Self { text, label, group: place("group", None)?, task: schema.task }, header))
     }
 
     fn row(&self, line: u64, fields: &[String]) -> Result<Row, String> {
@@ -119,12 +125,14 @@ impl Places {
                 .cloned()
                 .ok_or_else(|| format!("expected at least {} columns, found {}", place + 1, fields.len()))
         };
-        Ok(Row {
-            line,
-            text: field(self.text)?,
-            label: field(self.label)?.trim().to_owned(),
-            group: self.group.map(field).transpose()?,
-        })
+        let answer = field(self.label)?.trim().to_owned();
+        let answers = if self.task == TaskKind::Multilabel {
+            let names = answer.split(BETWEEN_LABELS).map(str::trim).filter(|name| !name.is_empty());
+            names.map(str::to_owned).collect()
+        } else {
+            vec![answer]
+        };
+        Ok(Row { line, text: field(self.text)?, answers, group: self.group.map(field).transpose()? })
     }
 }
 
@@ -275,10 +283,13 @@ fn quotes(text: &str, separator: u8) -> Quotes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::schema::TaskKind;
+    use crate::data::classes;
+    use crate::data::example::LabelledText;
+    use crate::data::labels::LabelSet;
 
     fn load(text: &[u8], separator: u8, schema: &Schema) -> (Vec<LabelledText>, LabelSet, DataReport) {
-        read(Lines::new(text, "test.csv".into()).unwrap(), separator, schema).unwrap()
+        let (rows, report) = read(Lines::new(text, "test.csv".into()).unwrap(), separator, schema).unwrap();
+        classes::number(rows, schema, report).unwrap()
     }
 
     fn schema() -> Schema {
@@ -361,6 +372,18 @@ mod tests {
         let (rows, _, report) = load(b"text,label\na,x\nb,z\n", b',', &stated);
         assert_eq!(rows.len(), 1);
         assert_eq!(report.bad[0].reason, "unknown label `z`");
+    }
+
+    #[test]
+    fn several_labels_stand_in_one_field_and_a_quantity_stays_text() {
+        let several = Schema::new(TaskKind::Multilabel);
+        let lines = Lines::new(&b"text,labels\na,x; y\nb,\n"[..], "t.csv".into()).unwrap();
+        let (rows, _) = read(lines, b',', &several).unwrap();
+        assert_eq!(rows.iter().map(|row| row.answers.len()).collect::<Vec<_>>(), [2, 0]);
+        let quantity = Schema::new(TaskKind::Regression);
+        let lines = Lines::new(&b"stars\ttext\n4.5\ta\n"[..], "t.tsv".into()).unwrap();
+        let (rows, _) = read(lines, b'\t', &quantity).unwrap();
+        assert_eq!((rows[0].text.as_str(), &rows[0].answers[..]), ("a", &["4.5".to_owned()][..]));
     }
 
     #[test]

@@ -26,6 +26,17 @@ pub struct LabelledText {
     pub group: Option<String>,
 }
 
+/// One text with a number for every label.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ValuedText {
+    /// The text as in the file.
+    pub text: String,
+    /// 1 or 0 for every label, or the one quantity in its own unit.
+    pub values: Vec<f32>,
+    /// The value of the group column, where one is named.
+    pub group: Option<String>,
+}
+
 /// A piece of plain text for a language model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Passage {

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::Arc;
 
-use crate::data::example::{LabelledText, Passage, TaggedSentence};
+use crate::data::example::{LabelledText, Passage, TaggedSentence, ValuedText};
 use crate::data::graph::Graph;
 use crate::data::labels::LabelSet;
 use crate::data::pairs::PairPart;
-use crate::data::records::RecordPart;
+use crate::data::records::{Record, RecordPart};
 use crate::data::sizes::Sizes;
+use crate::data::valued::Values;
 use crate::data::{conll, graph_file, jsonl, plain, record_file};
 
 /// Examples of one task, in file order.
@@ -19,6 +20,8 @@ pub enum Examples {
     Tagged(Vec<TaggedSentence>),
     /// Texts with a class each.
     Texts(Vec<LabelledText>),
+    /// Texts with several labels or a quantity each.
+    Valued(Vec<ValuedText>),
     /// Passages of plain text.
     Plain(Vec<Passage>),
     /// Nodes of a graph.
@@ -60,6 +63,7 @@ impl Examples {
         match self {
             Self::Tagged(all) => all.len(),
             Self::Texts(all) => all.len(),
+            Self::Valued(all) => all.len(),
             Self::Plain(all) => all.len(),
             Self::Nodes(part) => part.nodes.len(),
             Self::Pairs(part) => part.pairs.len(),
@@ -72,7 +76,8 @@ impl Examples {
         self.len() == 0
     }
 
-    /// What each example is about, the key nodes differ by: its topic or group, else its class, else its document.
+    /// What each example is about, the key nodes differ by: its topic or group, else its class or its first label, or the
+    /// fifth of the range its quantity lies in, else its document.
     pub fn subjects(&self, labels: &LabelSet) -> Vec<String> {
         match self {
             Self::Tagged(all) => all
@@ -83,6 +88,10 @@ impl Examples {
                 .iter()
                 .map(|t| t.group.clone().unwrap_or_else(|| labels.name(t.label).to_owned()))
                 .collect(),
+            Self::Valued(all) => {
+                let values = Values::meant(labels);
+                all.iter().map(|t| t.group.clone().unwrap_or_else(|| values.subject(&t.values))).collect()
+            }
             Self::Plain(all) => {
                 let numbered = |(number, p): (usize, &Passage)| {
                     p.topic.clone().unwrap_or_else(|| format!("passage {number:08}"))
@@ -104,11 +113,12 @@ impl Examples {
                 pairs.iter().map(|pair| subject(pair.from)).collect()
             }
             Self::Records(part) => {
-                let class =
-                    |label: Option<u32>| label.map_or_else(String::new, |l| labels.name(l).to_owned());
-                part.iter()
-                    .map(|record| record.group.clone().unwrap_or_else(|| class(record.label)))
-                    .collect()
+                let values = Values::meant(labels);
+                let answer = |record: &Record| match record.label {
+                    Some(label) => labels.name(label).to_owned(),
+                    None => values.subject(&record.values),
+                };
+                part.iter().map(|record| record.group.clone().unwrap_or_else(|| answer(record))).collect()
             }
         }
     }
@@ -118,7 +128,7 @@ impl Examples {
         match self {
             Self::Tagged(all) => all.iter().any(|s| s.topic.is_some()),
             Self::Plain(all) => all.iter().any(|p| p.topic.is_some()),
-            Self::Texts(_) | Self::Nodes(_) | Self::Pairs(_) | Self::Records(_) => true,
+            Self::Texts(_) | Self::Valued(_) | Self::Nodes(_) | Self::Pairs(_) | Self::Records(_) => true,
         }
     }
 
@@ -127,6 +137,7 @@ impl Examples {
         match self {
             Self::Tagged(all) => Self::Tagged(rows.iter().map(|row| all[*row].clone()).collect()),
             Self::Texts(all) => Self::Texts(rows.iter().map(|row| all[*row].clone()).collect()),
+            Self::Valued(all) => Self::Valued(rows.iter().map(|row| all[*row].clone()).collect()),
             Self::Plain(all) => Self::Plain(rows.iter().map(|row| all[*row].clone()).collect()),
             Self::Nodes(part) => Self::Nodes(part.pick(rows)),
             Self::Pairs(part) => Self::Pairs(part.pick(rows)),
@@ -137,7 +148,9 @@ impl Examples {
     /// What a model for them must fit.
     pub fn sizes(&self) -> Sizes {
         match self {
-            Self::Tagged(_) | Self::Texts(_) | Self::Plain(_) => Sizes { has_text: true, ..Sizes::default() },
+            Self::Tagged(_) | Self::Texts(_) | Self::Valued(_) | Self::Plain(_) => {
+                Sizes { has_text: true, ..Sizes::default() }
+            }
             Self::Nodes(part) => Sizes::of_graph(&part.graph),
             Self::Pairs(part) => Sizes::of_graph(&part.graph),
             Self::Records(part) => Sizes::of_form(&part.records.form),
@@ -149,6 +162,7 @@ impl Examples {
         match self {
             Self::Tagged(all) => all.iter().map(|s| s.tokens.join(" ")).collect(),
             Self::Texts(all) => all.iter().map(|t| t.text.clone()).collect(),
+            Self::Valued(all) => all.iter().map(|t| t.text.clone()).collect(),
             Self::Plain(all) => all.iter().map(|p| p.text.clone()).collect(),
             Self::Records(part) => part.iter().filter_map(|record| record.text.clone()).collect(),
             Self::Nodes(_) | Self::Pairs(_) => Vec::new(),
@@ -159,7 +173,7 @@ impl Examples {
     pub fn extension(&self) -> &'static str {
         match self {
             Self::Tagged(_) => "conll",
-            Self::Texts(_) => "jsonl",
+            Self::Texts(_) | Self::Valued(_) => "jsonl",
             Self::Plain(_) => "txt",
             Self::Nodes(_) | Self::Pairs(_) => "graph",
             Self::Records(_) => "records",
@@ -174,6 +188,7 @@ impl Examples {
         match self {
             Self::Tagged(all) => conll::write(out, all, labels),
             Self::Texts(all) => jsonl::write_texts(out, all, labels),
+            Self::Valued(all) => jsonl::write_valued(out, all, &Values::meant(labels)),
             Self::Plain(all) => plain::write(out, all),
             Self::Nodes(part) => graph_file::write(out, &part.graph.known_only(&part.nodes), &[], labels),
             Self::Pairs(part) => graph_file::write(out, &part.graph, &part.pairs, labels),

@@ -49,7 +49,7 @@ pub fn read(file: &Path, schema: &Schema) -> Result<Parts<LabelledText>> {
             match pair(item) {
                 Ok((text, label)) => {
                     let group = domains.get(&label).cloned();
-                    rows.push(Row { line, text, label, group });
+                    rows.push(Row { line, text, answers: vec![label], group });
                 }
                 Err(reason) => report.skip(line, reason),
             }

@@ -1,33 +1,37 @@
 //! JSON lines: one object per line.
 //!
-//! For classification `{"text": ..., "label": ...}` (keys from the schema; a text under `group` is the group unless the
-//! schema names another key), for tagging `{"tokens": [...], "tags":
-//! [...]}` or a text with positions of entities. Strict: rubbish after the object, doubled keys, a half last line or a number out of range make a bad row.
+//! For classification `{"text": ..., "label": ...}`, with several labels `"labels": [...]`, with a quantity `"value": 3.5`
+//! (keys from the schema; a text under `group` is the group unless the schema names another key), for tagging `{"tokens":
+//! [...], "tags": [...]}` or a text with positions of entities. Strict: rubbish after the object, doubled keys, a half last
+//! line or a number out of range make a bad row.
 
 use std::io::BufRead;
 
-use crate::data::classes::{self, Row};
+use crate::data::classes::Row;
 use crate::data::conll;
-use crate::data::example::{LabelledText, TaggedSentence};
+use crate::data::example::{LabelledText, TaggedSentence, ValuedText};
 use crate::data::json::Json;
 use crate::data::labels::{LabelSet, shown};
 use crate::data::report::DataReport;
-use crate::data::schema::{Column, Schema};
+use crate::data::schema::{Column, Schema, TaskKind};
 use crate::data::source::Lines;
 use crate::data::spans;
+use crate::data::valued::Values;
 use crate::error::{Error, Result};
 
-/// Reads labelled texts.
+/// Reads texts with their answers as text.
 ///
 /// # Errors
 /// The source fails, or the schema is contradictory. Bad rows are in the report.
-pub fn read_texts<R: BufRead>(
-    mut lines: Lines<R>,
-    schema: &Schema,
-) -> Result<(Vec<LabelledText>, LabelSet, DataReport)> {
+pub fn read_rows<R: BufRead>(mut lines: Lines<R>, schema: &Schema) -> Result<(Vec<Row>, DataReport)> {
     let mut report = DataReport::new(lines.name(), "jsonl");
     let text_key = key(schema, "text", "text")?;
-    let label_key = key(schema, "label", "label")?;
+    let usual = match schema.task {
+        TaskKind::Multilabel => "labels",
+        TaskKind::Regression => "value",
+        _ => "label",
+    };
+    let label_key = key(schema, "label", usual)?;
     let group_key =
         if schema.columns.contains_key("group") { Some(key(schema, "group", "group")?) } else { None };
     let mut rows = Vec::new();
@@ -35,7 +39,11 @@ pub fn read_texts<R: BufRead>(
         rows.push(Row {
             line,
             text: scalar(object, &text_key)?,
-            label: scalar(object, &label_key)?,
+            answers: match schema.task {
+                TaskKind::Multilabel => texts(object, &label_key)?,
+                TaskKind::Regression => vec![number(object, &label_key)?],
+                _ => vec![scalar(object, &label_key)?],
+            },
             group: match &group_key {
                 Some(key) => Some(scalar(object, key)?),
                 None => object.member("group").and_then(Json::text).map(str::to_owned),
@@ -43,7 +51,7 @@ pub fn read_texts<R: BufRead>(
         });
         Ok(())
     })?;
-    classes::number(rows, schema, report)
+    Ok((rows, report))
 }
 
 /// Reads tagged sentences.
@@ -120,8 +128,18 @@ fn scalar(object: &Json, key: &str) -> Result<String, String> {
     }
 }
 
+/// A number as text, in a form that reads back equal.
+pub fn number(object: &Json, key: &str) -> Result<String, String> {
+    match object.member(key) {
+        None => Err(format!("no key `{}`", shown(key))),
+        Some(Json::Integer(number)) => Ok(number.to_string()),
+        Some(Json::Number(number)) => Ok(number.to_string()),
+        Some(other) => Err(format!("key `{}`: expected a number, found {}", shown(key), other.kind())),
+    }
+}
+
 /// A list of texts.
-fn texts(object: &Json, key: &str) -> Result<Vec<String>, String> {
+pub fn texts(object: &Json, key: &str) -> Result<Vec<String>, String> {
     let value = object.member(key).ok_or_else(|| format!("no key `{}`", shown(key)))?;
     let items = value
         .list()
@@ -136,7 +154,7 @@ fn texts(object: &Json, key: &str) -> Result<Vec<String>, String> {
         .collect()
 }
 
-/// Writes labelled texts so that [`read_texts`] gives them back.
+/// Writes labelled texts so that [`read_rows`] gives them back.
 pub fn write_texts(
     out: &mut impl std::io::Write,
     texts: &[LabelledText],
@@ -154,13 +172,33 @@ pub fn write_texts(
     Ok(())
 }
 
+/// Writes texts with several labels or a quantity so that [`read_rows`] gives them back.
+pub fn write_valued(
+    out: &mut impl std::io::Write,
+    texts: &[ValuedText],
+    values: &Values,
+) -> std::io::Result<()> {
+    for example in texts {
+        let mut object = serde_json::Map::new();
+        object.insert("text".into(), example.text.clone().into());
+        let (key, answer) = values.written(&example.values);
+        object.insert(key.into(), answer);
+        if let Some(group) = &example.group {
+            object.insert("group".into(), group.clone().into());
+        }
+        writeln!(out, "{}", serde_json::Value::Object(object))?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::schema::TaskKind;
+    use crate::data::classes;
 
     fn texts_of(bytes: &[u8], schema: &Schema) -> (Vec<LabelledText>, LabelSet, DataReport) {
-        read_texts(Lines::new(bytes, "test.jsonl".into()).unwrap(), schema).unwrap()
+        let (rows, report) = read_rows(Lines::new(bytes, "test.jsonl".into()).unwrap(), schema).unwrap();
+        classes::number(rows, schema, report).unwrap()
     }
 
     fn schema() -> Schema {
@@ -203,7 +241,7 @@ mod tests {
         assert_eq!(examples[0].group.as_deref(), Some("north"));
         assert_eq!(report.labels["true"], 1);
         named.columns.insert("text".into(), Column::Number(1));
-        assert!(read_texts(Lines::new(&b""[..], String::new()).unwrap(), &named).is_err());
+        assert!(read_rows(Lines::new(&b""[..], String::new()).unwrap(), &named).is_err());
     }
 
     #[test]

@@ -7,13 +7,14 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::data::example::{LabelledText, Passage, TaggedSentence};
+use crate::data::classes::{self, Row};
+use crate::data::example::{LabelledText, Passage, TaggedSentence, ValuedText};
 use crate::data::labels::{LABELS_MAX, LabelSet};
 use crate::data::parts::Parts;
 use crate::data::report::DataReport;
 use crate::data::schema::{Schema, TaskKind};
 use crate::data::source::Line;
-use crate::data::{conll, delimited, intents, jsonl, plain, source};
+use crate::data::{conll, delimited, intents, jsonl, parquet, plain, source, valued};
 use crate::error::{Error, Result};
 
 /// What a file gave.
@@ -162,10 +163,10 @@ fn part_of(name: &str) -> Option<Part> {
 /// The file cannot be read as text at all, or the schema is contradictory.
 pub fn examine_tagging(path: &Path, schema: &Schema) -> Result<Loaded<TaggedSentence>> {
     expect_task(schema, TaskKind::Tagging)?;
-    let lines = source::open(path)?;
     let (examples, labels, report) = match extension(path).as_str() {
-        "jsonl" | "json" => jsonl::read_sentences(lines, schema)?,
-        _ => conll::read(lines, schema)?,
+        "parquet" => parquet::read_sentences(path, schema)?,
+        "jsonl" | "json" => jsonl::read_sentences(source::open(path)?, schema)?,
+        _ => conll::read(source::open(path)?, schema)?,
     };
     Ok(Loaded { examples, labels, report })
 }
@@ -184,13 +185,30 @@ pub fn load_tagging(path: &Path, schema: &Schema) -> Result<Loaded<TaggedSentenc
 /// The file cannot be read as text at all, or the schema is contradictory.
 pub fn examine_texts(path: &Path, schema: &Schema) -> Result<Loaded<LabelledText>> {
     expect_task(schema, TaskKind::Classify)?;
-    let lines = source::open(path)?;
-    let (examples, labels, report) = match extension(path).as_str() {
-        "jsonl" | "json" => jsonl::read_texts(lines, schema)?,
-        "csv" => delimited::read(lines, b',', schema)?,
-        _ => delimited::read(lines, b'\t', schema)?,
-    };
+    let (rows, report) = read_rows(path, schema)?;
+    let (examples, labels, report) = classes::number(rows, schema, report)?;
     Ok(Loaded { examples, labels, report })
+}
+
+/// Reads a file of texts with several labels or a quantity without judging it: for `starling data check`.
+///
+/// # Errors
+/// As [`examine_texts`].
+pub fn examine_valued(path: &Path, schema: &Schema) -> Result<Loaded<ValuedText>> {
+    schema.check()?;
+    let (rows, report) = read_rows(path, schema)?;
+    let (examples, labels, report) = valued::number_rows(rows, schema, report)?;
+    Ok(Loaded { examples, labels, report })
+}
+
+/// Texts of a file of any format, with their answers as text.
+fn read_rows(path: &Path, schema: &Schema) -> Result<(Vec<Row>, DataReport)> {
+    match extension(path).as_str() {
+        "parquet" => parquet::read_rows(path, schema),
+        "jsonl" | "json" => jsonl::read_rows(source::open(path)?, schema),
+        "csv" => delimited::read(source::open(path)?, b',', schema),
+        _ => delimited::read(source::open(path)?, b'\t', schema),
+    }
 }
 
 /// Reads a classification file.
@@ -199,6 +217,13 @@ pub fn examine_texts(path: &Path, schema: &Schema) -> Result<Loaded<LabelledText
 /// As [`examine_texts`], and when more rows are bad than the schema allows. A file without rows is not an error.
 pub fn load_texts(path: &Path, schema: &Schema) -> Result<Loaded<LabelledText>> {
     examine_texts(path, schema)?.accepted()
+}
+
+/// Reads the files of texts with several labels or a quantity of a file or folder; labels the schema does not state come
+/// from the first part with rows.
+pub fn load_valued_parts(path: &Path, schema: &Schema) -> Result<Parts<ValuedText>> {
+    let load = |file: &Path, schema: &Schema| examine_valued(file, schema)?.accepted();
+    load_parts(path, &named_classes(path, schema)?, load, |example| &example.text)
 }
 
 /// Reads the tagging files of a file or folder; labels the schema does not state come from the first part with rows.
@@ -215,12 +240,17 @@ pub fn load_text_parts(path: &Path, schema: &Schema) -> Result<Parts<LabelledTex
     if let Some(file) = intents::find(path) {
         return intents::read(&file, schema);
     }
+    load_parts(path, &named_classes(path, schema)?, load_texts, |example| &example.text)
+}
+
+/// The schema with the names of numbered classes, where the folder has a file of them.
+fn named_classes(path: &Path, schema: &Schema) -> Result<Schema> {
     let mut schema = schema.clone();
     let names = path.join(CLASS_NAMES);
     if schema.class_names.is_empty() && names.is_file() {
         schema.class_names = class_names(&names)?;
     }
-    load_parts(path, &schema, load_texts, |example| &example.text)
+    Ok(schema)
 }
 
 /// Reads the text files of a file or folder.

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use crate::data::examples::{Examples, NodePart};
 use crate::data::graph::Graph;
 use crate::data::graph_file;
-use crate::data::load::{DataFiles, find, load_plain_parts, load_tagging_parts, load_text_parts};
+use crate::data::load::{
+    DataFiles, find, load_plain_parts, load_tagging_parts, load_text_parts, load_valued_parts,
+};
 use crate::data::pairs::PairPart;
 use crate::data::parts::Parts;
 use crate::data::ratings;
@@ -28,10 +30,13 @@ pub fn parts(path: &Path, schema: &Schema) -> Result<[Option<Examples>; 3]> {
     Ok(match schema.task {
         TaskKind::Tagging => filled(load_tagging_parts(path, schema)?, Examples::Tagged),
         TaskKind::Classify => filled(load_text_parts(path, schema)?, Examples::Texts),
+        TaskKind::Multilabel | TaskKind::Regression if !record_sources::is_own(path) => {
+            filled(load_valued_parts(path, schema)?, Examples::Valued)
+        }
         TaskKind::Language => filled(load_plain_parts(path, schema)?, Examples::Plain),
         TaskKind::Nodes => graph_parts(path, schema, of_nodes)?,
         TaskKind::Pairs => graph_parts(path, schema, of_pairs)?,
-        TaskKind::Records => {
+        TaskKind::Records | TaskKind::Multilabel | TaskKind::Regression => {
             record_sources::read(path, schema)?.parts.map(|part| part.map(Examples::Records))
         }
     })
@@ -82,11 +87,16 @@ pub fn reports(path: &Path, schema: &Schema) -> Result<Vec<DataReport>> {
     match schema.task {
         TaskKind::Tagging => load_tagging_parts(path, schema).map(|parts| parts.reports),
         TaskKind::Classify => load_text_parts(path, schema).map(|parts| parts.reports),
+        TaskKind::Multilabel | TaskKind::Regression if !record_sources::is_own(path) => {
+            load_valued_parts(path, schema).map(|parts| parts.reports)
+        }
         TaskKind::Language => load_plain_parts(path, schema).map(|parts| parts.reports),
         TaskKind::Pairs if ratings::is_folder(path) => {
             ratings::read(path, schema.bad_share_max, &Seed::from_u64(0)).map(|(_, report)| vec![report])
         }
         TaskKind::Nodes | TaskKind::Pairs => graph_file::read(path, schema).map(|read| vec![read.report]),
-        TaskKind::Records => record_sources::read(path, schema).map(|read| read.reports),
+        TaskKind::Records | TaskKind::Multilabel | TaskKind::Regression => {
+            record_sources::read(path, schema).map(|read| read.reports)
+        }
     }
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::data::examples::Examples;
 use crate::data::labels::LabelSet;
+use crate::data::valued::Values;
 
 /// Examples of each kind listed by number; further ones are only counted.
 const LISTED: usize = 20;
@@ -99,6 +100,13 @@ fn keyed(examples: &Examples) -> Vec<(Key, u64)> {
         Examples::Texts(all) => {
             all.iter().map(|text| (hash(&[text.text.trim().as_bytes()]), u64::from(text.label))).collect()
         }
+        Examples::Valued(all) => {
+            let answer = |values: &[f32]| -> u64 {
+                let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+                number(hash(&[&bytes]))
+            };
+            all.iter().map(|text| (hash(&[text.text.trim().as_bytes()]), answer(&text.values))).collect()
+        }
         Examples::Plain(all) => all.iter().map(|text| (hash(&[text.text.trim().as_bytes()]), 0)).collect(),
         Examples::Nodes(part) => part
             .nodes
@@ -124,18 +132,30 @@ fn keyed(examples: &Examples) -> Vec<(Key, u64)> {
                 let features: Vec<u8> = record.features.iter().flat_map(|f| f.to_le_bytes()).collect();
                 let text = record.text.as_deref().unwrap_or_default().as_bytes();
                 let image = record.image.as_deref().unwrap_or_default();
-                (hash(&[text, image, &table, &features]), record.label.map_or(u64::MAX, u64::from))
+                let values: Vec<u8> = record.values.iter().flat_map(|value| value.to_le_bytes()).collect();
+                let answer = if values.is_empty() { u64::MAX } else { number(hash(&[&values])) };
+                (hash(&[text, image, &table, &features]), record.label.map_or(answer, u64::from))
             })
             .collect(),
     }
 }
 
 fn classes(examples: &Examples, labels: &LabelSet) -> (Vec<(String, usize)>, f64) {
+    if matches!(Values::meant(labels), Values::Quantity(_)) {
+        return (Vec::new(), 1.0);
+    }
+    let held = |marks: &[f32]| -> Vec<u32> {
+        marks.iter().enumerate().filter(|(_, mark)| **mark != 0.0).map(|(label, _)| label as u32).collect()
+    };
     let of: Vec<u32> = match examples {
         Examples::Texts(all) => all.iter().map(|text| text.label).collect(),
         Examples::Nodes(part) => part.nodes.iter().map(|n| part.graph.labels[*n as usize] as u32).collect(),
         Examples::Pairs(part) => part.pairs.iter().map(|pair| pair.class as u32).collect(),
-        Examples::Records(part) => part.iter().filter_map(|record| record.label).collect(),
+        Examples::Records(part) => {
+            let classes = part.iter().filter_map(|record| record.label);
+            classes.chain(part.iter().flat_map(|record| held(&record.values))).collect()
+        }
+        Examples::Valued(all) => all.iter().flat_map(|text| held(&text.values)).collect(),
         Examples::Tagged(_) | Examples::Plain(_) => return (Vec::new(), 1.0),
     };
     let mut counts = vec![0_usize; labels.len()];
@@ -160,6 +180,10 @@ fn missing(examples: &Examples) -> Vec<(String, f64)> {
     let share = |count: usize, all: usize| count as f64 / all.max(1) as f64;
     match examples {
         Examples::Texts(all) => {
+            let blank = all.iter().filter(|text| text.text.trim().is_empty()).count();
+            vec![("text".to_owned(), share(blank, all.len()))]
+        }
+        Examples::Valued(all) => {
             let blank = all.iter().filter(|text| text.text.trim().is_empty()).count();
             vec![("text".to_owned(), share(blank, all.len()))]
         }

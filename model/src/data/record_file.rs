@@ -2,20 +2,23 @@
 //!
 //! The first line is the form, `{"form": {"has_text": true, "image": [1, 8, 8], "columns": ["age"], "features": 3}}`. A
 //! record is `{"class": "7", "group": "north", "text": "...", "image": "00ff...", "table": [0.5, null], "features": [1]}`,
-//! where everything may be absent and pixels are two hexadecimal digits each; a record
-//! without a class only stands beside those it is related to. A relation is `{"edge": [0,
-//! 5, "contact"]}` with the numbers of two records, counted from 0 in the order of the file.
+//! where everything may be absent and pixels are two hexadecimal digits each. Where records have any number of labels it is
+//! `"labels": ["7", "blurred"]` in place of the class, where they have a quantity `"value": 3.5`. A record without any only
+//! stands beside those it is related to. A relation is `{"edge": [0, 5, "contact"]}` with the numbers of two records,
+//! counted from 0 in the order of the file.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, Write};
 use std::path::Path;
 
 use crate::data::json::Json;
+use crate::data::jsonl;
 use crate::data::labels::{LabelSet, shown};
 use crate::data::records::{Form, Record, RecordPart, Records, Relation};
 use crate::data::report::DataReport;
-use crate::data::schema::Schema;
+use crate::data::schema::{Schema, TaskKind};
 use crate::data::source::{self, Lines};
+use crate::data::valued::Values;
 use crate::error::{Error, Result};
 
 /// What a file gave.
@@ -32,7 +35,8 @@ pub struct Read {
 /// A record as in a file.
 struct Draft {
     line: u64,
-    class: Option<String>,
+    /// The class, the labels that hold, or the quantity, as text.
+    answers: Option<Vec<String>>,
     record: Record,
 }
 
@@ -63,8 +67,8 @@ fn examine<R: BufRead>(mut lines: Lines<R>, path: &Path, schema: &Schema) -> Res
                 Ok((from, to, kind)) => edges.push((number, from, to, kind)),
                 Err(reason) => report.skip(number, reason),
             },
-            Ok(json) => match record(&json, known) {
-                Ok((class, record)) => drafts.push(Draft { line: number, class, record }),
+            Ok(json) => match record(&json, known, schema.task) {
+                Ok((answers, record)) => drafts.push(Draft { line: number, answers, record }),
                 // Relations count records, so one that is left out would shift them all.
                 Err(reason) if known.features > 0 => return Err(Error::line(path, number, reason)),
                 Err(reason) => report.skip(number, reason),
@@ -74,33 +78,19 @@ fn examine<R: BufRead>(mut lines: Lines<R>, path: &Path, schema: &Schema) -> Res
     }
     let form =
         form.ok_or_else(|| Error::file(path, "expected a form in the first line, found an empty file"))?;
-    let labels = match schema.label_set()? {
-        Some(labels) => labels,
-        None => {
-            let names: BTreeSet<&str> = drafts.iter().filter_map(|draft| draft.class.as_deref()).collect();
-            if names.is_empty() { LabelSet::classes(["none"])? } else { LabelSet::classes(names)? }
-        }
-    };
+    let answers = Answers::found(schema, &drafts)?;
     let mut all = Vec::with_capacity(drafts.len());
     for draft in drafts {
-        let label = draft.class.as_ref().and_then(|class| labels.id(class));
-        if let (Some(class), None) = (&draft.class, label) {
-            let reason = format!("unknown class `{}`", shown(class));
-            if form.features > 0 {
-                return Err(Error::line(path, draft.line, reason));
+        match answers.answered(&draft, schema, &mut report) {
+            Ok((label, values)) => {
+                if let Some(group) = &draft.record.group {
+                    *report.groups.entry(group.clone()).or_default() += 1;
+                }
+                all.push(Record { label, values, ..draft.record });
             }
-            report.skip(draft.line, reason);
-            continue;
+            Err(reason) if form.features > 0 => return Err(Error::line(path, draft.line, reason)),
+            Err(reason) => report.skip(draft.line, reason),
         }
-        report.rows += 1;
-        report.good += 1;
-        if let Some(class) = draft.class {
-            *report.labels.entry(class).or_default() += 1;
-        }
-        if let Some(group) = &draft.record.group {
-            *report.groups.entry(group.clone()).or_default() += 1;
-        }
-        all.push(Record { label, ..draft.record });
     }
     let kinds: BTreeSet<&str> = edges.iter().map(|(.., kind)| kind.as_str()).collect();
     let kinds: Vec<String> = kinds.into_iter().map(str::to_owned).collect();
@@ -115,8 +105,70 @@ fn examine<R: BufRead>(mut lines: Lines<R>, path: &Path, schema: &Schema) -> Res
             }
         }
     }
-    report.settle(schema.bad_share_max);
+    let labels = match &answers {
+        Answers::Classes(labels) => {
+            report.settle(schema.bad_share_max);
+            labels.clone()
+        }
+        Answers::Values(values) => {
+            values.settle(&mut report, schema.bad_share_max);
+            values.labels()?
+        }
+    };
     Ok(Read { records: Records { form, all, kinds, relations }, labels, report })
+}
+
+/// How the answers of a file become numbers.
+enum Answers {
+    /// A class each.
+    Classes(LabelSet),
+    /// Any number of labels, or a quantity.
+    Values(Values),
+}
+
+impl Answers {
+    /// What the schema states, else what follows from all records.
+    fn found(schema: &Schema, drafts: &[Draft]) -> Result<Self> {
+        let known = drafts.iter().filter_map(|draft| draft.answers.as_deref());
+        if schema.task.is_valued() {
+            return Values::found(schema, known).map(Self::Values);
+        }
+        if let Some(labels) = schema.label_set()? {
+            return Ok(Self::Classes(labels));
+        }
+        let names: BTreeSet<&str> = known.flatten().map(String::as_str).collect();
+        // A set is never empty; nothing refers to this one.
+        let labels = if names.is_empty() { LabelSet::classes(["none"])? } else { LabelSet::classes(names)? };
+        Ok(Self::Classes(labels))
+    }
+
+    /// Class and numbers of one record, which is counted.
+    fn answered(
+        &self,
+        draft: &Draft,
+        schema: &Schema,
+        report: &mut DataReport,
+    ) -> Result<(Option<u32>, Vec<f32>), String> {
+        match (self, draft.answers.as_deref()) {
+            (Self::Classes(labels), Some([class])) => {
+                let label = labels.id(class).ok_or_else(|| format!("unknown class `{}`", shown(class)))?;
+                *report.labels.entry(class.clone()).or_default() += 1;
+                report.rows += 1;
+                report.good += 1;
+                Ok((Some(label), Vec::new()))
+            }
+            (Self::Values(values), Some(answers)) => {
+                let numbers = values.read(answers, schema)?;
+                values.count(&numbers, report);
+                Ok((None, numbers))
+            }
+            (_, _) => {
+                report.rows += 1;
+                report.good += 1;
+                Ok((None, Vec::new()))
+            }
+        }
+    }
 }
 
 fn read_form(text: &str) -> Result<Form, String> {
@@ -137,16 +189,19 @@ fn read_form(text: &str) -> Result<Form, String> {
     Ok(form)
 }
 
-fn record(json: &Json, form: &Form) -> Result<(Option<String>, Record), String> {
+fn record(json: &Json, form: &Form, task: TaskKind) -> Result<(Option<Vec<String>>, Record), String> {
     let Json::Object(members) = json else { return Err("expected an object".to_owned()) };
     let mut record = Record::default();
-    let mut class = None;
+    let mut answers = None;
     for (key, value) in members {
         let wrong = || format!("{key}: expected another kind of value, found {}", value.kind());
         match key.as_str() {
-            "class" => {
-                class = Some(value.text().filter(|text| !text.is_empty()).ok_or_else(wrong)?.to_owned());
+            "class" if !task.is_valued() => {
+                let class = value.text().filter(|text| !text.is_empty()).ok_or_else(wrong)?;
+                answers = Some(vec![class.to_owned()]);
             }
+            "labels" if task == TaskKind::Multilabel => answers = Some(jsonl::texts(json, key)?),
+            "value" if task == TaskKind::Regression => answers = Some(vec![jsonl::number(json, key)?]),
             "group" => record.group = Some(value.text().ok_or_else(wrong)?.to_owned()),
             "text" if form.has_text => record.text = Some(value.text().ok_or_else(wrong)?.to_owned()),
             "image" => record.image = Some(pixels(value.text().ok_or_else(wrong)?, form)?),
@@ -155,10 +210,15 @@ fn record(json: &Json, form: &Form) -> Result<(Option<String>, Record), String> 
             other => return Err(format!("unknown key `{}` for this form", shown(other))),
         }
     }
-    if class.is_none() && form.features == 0 {
-        return Err("expected a class, found none".to_owned());
+    if answers.is_none() && form.features == 0 {
+        let expected = match task {
+            TaskKind::Multilabel => "labels",
+            TaskKind::Regression => "a value",
+            _ => "a class",
+        };
+        return Err(format!("expected {expected}, found none"));
     }
-    Ok((class, record))
+    Ok((answers, record))
 }
 
 fn pixels(text: &str, form: &Form) -> Result<Vec<u8>, String> {
@@ -208,7 +268,7 @@ fn edge(json: &Json) -> Result<(i64, i64, String), String> {
     }
 }
 
-/// Writes records with their relations; only the examples of the part get a class. Where records are not related nothing
+/// Writes records with their relations; only the examples of the part get an answer. Where records are not related nothing
 /// but the examples is written: the others say nothing about them.
 ///
 /// # Errors
@@ -217,6 +277,7 @@ pub fn write(out: &mut impl Write, part: &RecordPart, labels: &LabelSet) -> std:
     let records = &part.records;
     writeln!(out, "{}", serde_json::json!({ "form": records.form }))?;
     let is_related = records.form.features > 0;
+    let values = Values::meant(labels);
     for (number, record) in records.all.iter().enumerate() {
         let is_example = part.chosen.binary_search(&(number as u32)).is_ok();
         if !is_related && !is_example {
@@ -228,6 +289,10 @@ pub fn write(out: &mut impl Write, part: &RecordPart, labels: &LabelSet) -> std:
         };
         if let Some(label) = record.label.filter(|_| is_example) {
             put("class", labels.name(label).into());
+        }
+        if !record.values.is_empty() && is_example {
+            let (key, answer) = values.written(&record.values);
+            put(key, answer);
         }
         if let Some(group) = &record.group {
             put("group", group.as_str().into());
@@ -289,6 +354,34 @@ mod tests {
         write(&mut bytes, &part, &first.labels).unwrap();
         let again = examined(std::str::from_utf8(&bytes).unwrap()).unwrap();
         assert_eq!((again.records, again.labels), (first.records, first.labels));
+    }
+
+    #[test]
+    fn labels_and_quantities_are_read_and_written_back() {
+        let cases = [
+            (TaskKind::Multilabel, r#""labels": ["b", "a"]"#, r#""labels": []"#, "a b", vec![1.0, 1.0]),
+            (TaskKind::Regression, r#""value": 2"#, r#""value": 5.5"#, "value 2..5.5", vec![2.0]),
+        ];
+        for (task, first, second, labels, values) in cases {
+            let form = r#"{"form": {"columns": ["age"]}}"#;
+            let text = format!(
+                "{form}\n{{\"table\": [1], {first}}}\n{{\"table\": [2], {second}}}\n{{\"table\": [3]}}\n"
+            );
+            let read = |text: &str| {
+                let lines = Lines::new(text.as_bytes(), "a.records".into()).unwrap();
+                let schema = Schema { bad_share_max: 0.5, ..Schema::new(task) };
+                examine(lines, Path::new("a.records"), &schema).unwrap()
+            };
+            let found = read(&text);
+            assert_eq!(found.labels.names().join(" "), labels);
+            assert_eq!((found.report.good, found.report.bad_rows), (2, 1));
+            assert_eq!(found.records.all[0].values, values);
+            let part = found.records.clone().whole();
+            assert_eq!(part.chosen, [0, 1]);
+            let mut bytes = Vec::new();
+            write(&mut bytes, &part, &found.labels).unwrap();
+            assert_eq!(read(std::str::from_utf8(&bytes).unwrap()).records, found.records);
+        }
     }
 
     #[test]

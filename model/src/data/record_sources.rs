@@ -70,6 +70,15 @@ pub fn read(path: &Path, schema: &Schema) -> Result<Read> {
     finish([train?, dev?, test?], path, schema)
 }
 
+/// Whether a file, or every file of a folder, is of our own form.
+pub fn is_own(path: &Path) -> bool {
+    let is_records = |file: &PathBuf| file.extension().is_some_and(|extension| extension == "records");
+    if path.is_file() {
+        return is_records(&path.to_owned());
+    }
+    find(path).is_ok_and(|files| [files.train, files.dev, files.test].iter().flatten().all(is_records))
+}
+
 /// Our own files; a part takes the labels of the part before.
 fn own(files: [Option<PathBuf>; 3], schema: &Schema) -> Result<Read> {
     let mut schema = schema.clone();

@@ -47,10 +47,20 @@ pub struct Record {
     pub table: Vec<Option<f32>>,
     /// Features that those related to it see.
     pub features: Vec<u32>,
-    /// Its class, where it is known; a record without one only stands beside others.
+    /// Its class, where it is known.
     pub label: Option<u32>,
+    /// 1 or 0 for every label, or its one quantity, where the task is one of these; a record without class and numbers only
+    /// stands beside others.
+    pub values: Vec<f32>,
     /// Who holds it, or what it is about.
     pub group: Option<String>,
+}
+
+impl Record {
+    /// Whether a class or numbers are known.
+    pub fn is_answered(&self) -> bool {
+        self.label.is_some() || !self.values.is_empty()
+    }
 }
 
 /// A relation of two records.
@@ -87,9 +97,9 @@ pub struct RecordPart {
 }
 
 impl Records {
-    /// All with a class as examples.
+    /// All with an answer as examples.
     pub fn whole(self) -> RecordPart {
-        let chosen = (0..self.all.len() as u32).filter(|k| self.all[*k as usize].label.is_some()).collect();
+        let chosen = (0..self.all.len() as u32).filter(|k| self.all[*k as usize].is_answered()).collect();
         RecordPart { records: Arc::new(self), chosen }
     }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::data::labels::LabelSet;
+use crate::data::scale::Scale;
 use crate::data::scheme::Scheme;
 use crate::error::{Error, Result};
 
@@ -19,6 +20,10 @@ pub enum TaskKind {
     Tagging,
     /// A class per text.
     Classify,
+    /// Any number of labels per text or record.
+    Multilabel,
+    /// A quantity per text or record.
+    Regression,
     /// The next token of plain text.
     Language,
     /// A class per node of a graph.
@@ -31,14 +36,24 @@ pub enum TaskKind {
 
 impl TaskKind {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Tagging, Self::Classify, Self::Language, Self::Nodes, Self::Pairs, Self::Records];
+    pub const ALL: [Self; 8] = [
+        Self::Tagging,
+        Self::Classify,
+        Self::Multilabel,
+        Self::Regression,
+        Self::Language,
+        Self::Nodes,
+        Self::Pairs,
+        Self::Records,
+    ];
 
     /// The name a charter and a model folder have for it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Tagging => "tagging",
             Self::Classify => "classify",
+            Self::Multilabel => "multilabel",
+            Self::Regression => "regression",
             Self::Language => "language",
             Self::Nodes => "nodes",
             Self::Pairs => "pairs",
@@ -51,9 +66,9 @@ impl TaskKind {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// Whether examples are text and nothing else.
-    pub fn is_text(self) -> bool {
-        matches!(self, Self::Tagging | Self::Classify | Self::Language)
+    /// Whether an answer is several numbers or one, not one label of several.
+    pub fn is_valued(self) -> bool {
+        matches!(self, Self::Multilabel | Self::Regression)
     }
 
     /// All names, for a message.
@@ -78,10 +93,12 @@ pub enum Column {
 pub struct Schema {
     /// The task.
     pub task: TaskKind,
-    /// Class names, entity types or full IOB2 tags; discovered from the training file when empty.
+    /// Class names, entity types, full IOB2 tags, or a quantity with its range (`stars 1..5`); discovered from the training
+    /// file when empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
-    /// Columns by what they hold: `token` and `tag`, or `text`, `label` and `group`.
+    /// Columns by what they hold: `token` and `tag`, or `text`, `label` (also for several labels and for a quantity) and
+    /// `group`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub columns: BTreeMap<String, Column>,
     /// Names of classes that the files number from 0; a `class.txt` in a folder states them too.
@@ -131,7 +148,7 @@ impl Schema {
         }
         let roles: &[&str] = match self.task {
             TaskKind::Tagging => &["token", "tag"],
-            TaskKind::Classify => &["text", "label", "group"],
+            TaskKind::Classify | TaskKind::Multilabel | TaskKind::Regression => &["text", "label", "group"],
             TaskKind::Language | TaskKind::Nodes | TaskKind::Pairs | TaskKind::Records => &[],
         };
         for (role, column) in &self.columns {
@@ -158,6 +175,18 @@ impl Schema {
         }
         match self.task {
             TaskKind::Tagging => LabelSet::stated_for_tagging(&self.labels).map(Some),
+            TaskKind::Regression => {
+                let labels = LabelSet::classes(self.labels.iter().cloned())?;
+                Scale::of(&labels).map(|_| Some(labels))
+            }
+            TaskKind::Multilabel => {
+                let labels = LabelSet::classes(self.labels.iter().cloned())?;
+                if Scale::of(&labels).is_ok() {
+                    let reason = "expected names of labels, found a scale: that is a task of regression";
+                    return Err(Error::config("labels", reason));
+                }
+                Ok(Some(labels))
+            }
             TaskKind::Classify
             | TaskKind::Language
             | TaskKind::Nodes

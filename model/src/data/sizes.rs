@@ -22,6 +22,11 @@ impl Sizes {
         Self { features: graph.width, ..Self::default() }
     }
 
+    /// Whether texts are all there is to read.
+    pub fn is_text_alone(&self) -> bool {
+        *self == Self { has_text: true, ..Self::default() }
+    }
+
     /// Those of records.
     pub fn of_form(form: &Form) -> Self {
         let (columns, features) = (form.columns.len(), form.features);

@@ -65,6 +65,10 @@ impl Lessons {
         let fits = match first {
             Targets::Tags(_) => matches!(head, Head::Tagging { .. }),
             Targets::Classes(_) => matches!(head, Head::Classification { .. }),
+            Targets::Marks(_) | Targets::Numbers(_) => {
+                let found = "several labels or a number for each row, from which nothing is distilled";
+                return Err(Error::shape("labels of the rows", "tags or classes", found));
+            }
             Targets::None => true,
         };
         if !fits {
@@ -108,7 +112,7 @@ impl Lessons {
                     targets.extend_from_slice(&tags[start..start + self.rows.width(*row)]);
                 }
                 Targets::Classes(classes) => targets.push(classes[place]),
-                Targets::None => {
+                Targets::Marks(_) | Targets::Numbers(_) | Targets::None => {
                     targets.resize(first + if by_token { self.rows.width(*row) } else { 1 }, IGNORE);
                 }
             }

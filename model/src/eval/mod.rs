@@ -5,6 +5,8 @@
 
 pub mod classify;
 pub mod language;
+pub mod marks;
+pub mod quantity;
 pub mod ranking;
 pub mod report;
 pub mod separation;

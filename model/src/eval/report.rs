@@ -87,10 +87,42 @@ pub struct RankingScore {
     pub lists: u64,
 }
 
+/// How far a quantity is missed where the truth lies in a part of its scale.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct RangeError {
+    /// Where the part begins, in the unit of the data.
+    pub from: f64,
+    /// Where it ends.
+    pub to: f64,
+    /// Examples whose truth lies there.
+    pub support: u64,
+    /// Mean distance of answer and truth.
+    pub mean_absolute_error: f64,
+    /// Mean of answer less truth: above 0 where too much is said.
+    pub bias: f64,
+}
+
+/// How well a quantity is said.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct QuantityScore {
+    /// Its name.
+    pub quantity: String,
+    /// Mean of the squared distance of answer and truth, in the unit of the data squared.
+    pub mean_square_error: f64,
+    /// Mean distance, in the unit of the data.
+    pub mean_absolute_error: f64,
+    /// Share of the spread of the truth that is explained; below 0 where the mean would be nearer.
+    pub r2: f64,
+    /// Rank correlation of answers and truth, -1 to 1.
+    pub spearman: f64,
+    /// The errors by where the truth lies.
+    pub by_range: Vec<RangeError>,
+}
+
 /// The outcome of an evaluation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// What `score` is: `entity F1 (micro)` or `accuracy`.
+    /// What `score` is: `entity F1 (micro)`, `label F1 (micro)`, `accuracy`, `R2` and so on.
     pub metric: String,
     /// The one number to compare models by, 0 to 1.
     pub score: f64,
@@ -103,7 +135,7 @@ pub struct Report {
     pub macro_average: Score,
     /// Mean over labels, weighted by support.
     pub weighted: Score,
-    /// Share of words, or of texts, with the right label.
+    /// Share of words, or of texts, with the right label, or with exactly the right labels; 0 for a quantity.
     pub accuracy: f64,
     /// Sentences, texts or rows evaluated.
     pub samples: u64,
@@ -113,6 +145,9 @@ pub struct Report {
     /// Of a task on pairs only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ranking: Option<RankingScore>,
+    /// Of a quantity only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantity: Option<QuantityScore>,
     /// Where the data has texts that belong to no class.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub out_of_scope: Option<OutOfScope>,
@@ -147,6 +182,7 @@ impl Report {
             samples,
             language: None,
             ranking: None,
+            quantity: None,
             out_of_scope: None,
         }
     }
@@ -171,6 +207,25 @@ fn average(labels: &[LabelScore], weight: impl Fn(&Score) -> f64) -> Score {
     }
 }
 
+impl fmt::Display for QuantityScore {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(out, "         R2  {:>12.4}", self.r2)?;
+        writeln!(out, "   Spearman  {:>12.4}", self.spearman)?;
+        writeln!(out, "        MSE  {:>12.6}", self.mean_square_error)?;
+        writeln!(out, "        MAE  {:>12.6}   of {}", self.mean_absolute_error, self.quantity)?;
+        writeln!(out, "\n{:>25}  {:>12} {:>12} {:>9}\n", "truth", "MAE", "bias", "support")?;
+        for range in &self.by_range {
+            let between = format!("{:.3} to {:.3}", range.from, range.to);
+            writeln!(
+                out,
+                "{between:>25}  {:>12.4} {:>+12.4} {:>9}",
+                range.mean_absolute_error, range.bias, range.support
+            )?;
+        }
+        Ok(())
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(language) = &self.language {
@@ -178,6 +233,9 @@ impl fmt::Display for Report {
             writeln!(out, "    bits per byte  {:>9.4}", language.bits_per_byte)?;
             writeln!(out, "next token right  {:>10.4}", self.accuracy)?;
             return writeln!(out, "           tokens  {:>9}", language.tokens);
+        }
+        if let Some(found) = &self.quantity {
+            return found.fmt(out);
         }
         let longest = self.per_label.iter().map(|entry| entry.label.chars().count()).max().unwrap_or(0);
         let width = longest.max("weighted avg".len());

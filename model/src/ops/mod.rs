@@ -27,3 +27,4 @@ pub mod rope;
 pub mod simd;
 pub mod soft_loss;
 pub mod vector;
+pub mod wanted;

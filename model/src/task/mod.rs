@@ -11,3 +11,4 @@ pub mod logits;
 pub mod records;
 pub mod tagging;
 pub mod unlabelled;
+pub mod valued;

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::ops::gemm::{Into, View, product};
 use crate::ops::loss::CrossEntropy;
 use crate::ops::vector::square_sum;
+use crate::ops::wanted::Wanted;
 use crate::params::names::is_head;
 use crate::seed::Seed;
 use crate::train::engine::Engine;
@@ -195,8 +196,8 @@ impl Engine for AdapterEngine {
         self.merge()
     }
 
-    fn gradient(&mut self, input: Input<'_>, targets: &[i32], seed: &Seed) -> Result<CrossEntropy> {
-        let loss = self.inner.gradient(input, targets, seed)?;
+    fn gradient(&mut self, input: Input<'_>, wanted: Wanted<'_>, seed: &Seed) -> Result<CrossEntropy> {
+        let loss = self.inner.gradient(input, wanted, seed)?;
         self.project()?;
         Ok(loss)
     }

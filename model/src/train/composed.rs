@@ -6,7 +6,7 @@
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor, Var};
 
-use crate::arch::composed::{cross_entropy, logits, loss_value};
+use crate::arch::composed::{logits, loss_of, loss_value};
 use crate::arch::config::{ArchConfig, Head};
 use crate::arch::input::Input;
 use crate::arch::network::Network;
@@ -14,6 +14,7 @@ use crate::arch::slot::Slots;
 use crate::arch::weights::Weights;
 use crate::error::{Error, Result};
 use crate::ops::loss::CrossEntropy;
+use crate::ops::wanted::Wanted;
 use crate::seed::Seed;
 use crate::train::engine::Engine;
 use crate::train::optimizer::{OptimizerConfig, OptimizerState};
@@ -164,9 +165,9 @@ impl Engine for ComposedEngine {
             .map_err(Error::tensor("write parameters"))
     }
 
-    fn gradient(&mut self, input: Input<'_>, targets: &[i32], seed: &Seed) -> Result<CrossEntropy> {
+    fn gradient(&mut self, input: Input<'_>, wanted: Wanted<'_>, seed: &Seed) -> Result<CrossEntropy> {
         let output = logits(&self.arch, &self.head, &self.weights, input, &self.device, Some(seed))?;
-        let loss = cross_entropy(&output, targets).map_err(Error::tensor("loss"))?;
+        let loss = loss_of(&output, wanted).map_err(Error::tensor("loss"))?;
         let gradient = match &loss {
             None => Tensor::zeros(self.slots.total(), DType::F32, &self.device),
             Some((loss, _)) => loss.backward().and_then(|store| self.collect(&store)),

@@ -5,6 +5,7 @@ use crate::arch::input::Input;
 use crate::arch::slot::Slots;
 use crate::error::Result;
 use crate::ops::loss::CrossEntropy;
+use crate::ops::wanted::Wanted;
 use crate::seed::Seed;
 use crate::train::optimizer::{OptimizerConfig, OptimizerState};
 
@@ -32,8 +33,8 @@ pub trait Engine: Send {
     /// Replaces the parameters.
     fn write(&mut self, flat: &[f32]) -> Result<()>;
 
-    /// Computes loss and gradient of one batch; the gradient stays inside. `targets` has one entry per output.
-    fn gradient(&mut self, input: Input<'_>, targets: &[i32], seed: &Seed) -> Result<CrossEntropy>;
+    /// Computes loss and gradient of one batch; the gradient stays inside. `wanted` fits the outputs.
+    fn gradient(&mut self, input: Input<'_>, wanted: Wanted<'_>, seed: &Seed) -> Result<CrossEntropy>;
 
     /// Computes the gradient of any loss of the logits; the gradient stays inside. `loss` is given the logits
     /// `(outputs, labels)`, replaces them by its own gradient and answers its value, which is handed on.

@@ -6,8 +6,9 @@ use crate::arch::input::Input;
 use crate::arch::network::Network;
 use crate::arch::slot::Slots;
 use crate::error::Result;
-use crate::ops::loss::{CrossEntropy, cross_entropy};
+use crate::ops::loss::CrossEntropy;
 use crate::ops::vector::square_sum;
+use crate::ops::wanted::Wanted;
 use crate::seed::Seed;
 use crate::train::engine::Engine;
 use crate::train::memory::Memory;
@@ -58,9 +59,9 @@ impl Engine for ExplicitEngine {
         Ok(())
     }
 
-    fn gradient(&mut self, input: Input<'_>, targets: &[i32], seed: &Seed) -> Result<CrossEntropy> {
+    fn gradient(&mut self, input: Input<'_>, wanted: Wanted<'_>, seed: &Seed) -> Result<CrossEntropy> {
         let labels = self.labels;
-        self.gradient_of(input, seed, &mut |logits| cross_entropy(logits, labels, targets))
+        self.gradient_of(input, seed, &mut |logits| wanted.loss(logits, labels))
     }
 
     fn gradient_of(

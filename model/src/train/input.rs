@@ -7,6 +7,7 @@ use crate::arch::records::{Nodes, Numbers, Records, Texts};
 use crate::data::batch::{Batch, IGNORE, Inputs, NodeBatch, NumberBatch, RecordBatch, Targets};
 use crate::error::{Error, Result};
 use crate::ops::bag::Lists;
+use crate::ops::wanted::Wanted;
 
 /// What a network reads of a batch.
 ///
@@ -87,11 +88,11 @@ fn borrowed(of: &NumberBatch) -> Numbers<'_> {
     Numbers { rows: &of.rows, values: &of.values, width: of.width }
 }
 
-/// Checks the targets of a batch whose inputs were checked, and lays them out as one per output.
+/// Checks the targets of a batch whose inputs were checked, and lays them out by output; `targets` is room for that.
 ///
 /// # Errors
 /// They are of another task, out of range, or too many or few.
-pub fn targets_of(head: &Head, batch: &Batch, targets: &mut Vec<i32>) -> Result<()> {
+pub fn targets_of<'a>(head: &Head, batch: &'a Batch, targets: &'a mut Vec<i32>) -> Result<Wanted<'a>> {
     let labels = head.labels();
     let check = |target: i32| {
         if target == IGNORE || usize::try_from(target).is_ok_and(|target| target < labels) {
@@ -125,15 +126,40 @@ pub fn targets_of(head: &Head, batch: &Batch, targets: &mut Vec<i32>) -> Result<
             classes.iter().try_for_each(|class| check(*class))?;
             targets.extend_from_slice(classes);
         }
+        (Head::Classification { .. }, Targets::Marks(values), _) => {
+            numbers_of(values, batch.rows, labels, |mark| mark == 0.0 || mark == 1.0, "0 or 1")?;
+            return Ok(Wanted::Marks(values));
+        }
+        (Head::Classification { .. }, Targets::Numbers(values), _) => {
+            numbers_of(values, batch.rows, labels, f32::is_finite, "a finite number")?;
+            return Ok(Wanted::Numbers(values));
+        }
         (_, Targets::None, _) => return Err(Error::shape("targets in a batch", "labels", "none")),
         (Head::Tagging { .. } | Head::Language { .. }, ..) => {
             return Err(Error::shape("targets of a head with a label per token", "tags", "classes"));
         }
         (Head::Classification { .. } | Head::Pair { .. }, ..) => {
-            return Err(Error::shape("targets of a classification head", "classes", "tags"));
+            return Err(Error::shape("targets of this head", "one for a row", "others"));
         }
     }
-    Ok(())
+    Ok(Wanted::Classes(targets))
+}
+
+/// Refuses numbers that are not one for every label of every row, or not what they must be.
+fn numbers_of(
+    values: &[f32],
+    rows: usize,
+    labels: usize,
+    is_good: fn(f32) -> bool,
+    expected: &str,
+) -> Result<()> {
+    if rows.checked_mul(labels) != Some(values.len()) {
+        return Err(Error::shape("targets in a batch", format!("{rows} x {labels}"), values.len()));
+    }
+    match values.iter().find(|value| !is_good(**value)) {
+        Some(wrong) => Err(Error::shape("target", expected, wrong)),
+        None => Ok(()),
+    }
 }
 
 /// Whether attention has anything to choose from: sequences of one token give queries and keys no gradient.

@@ -39,8 +39,8 @@ pub fn noisy_gradient(
     let (mut loss, mut counted) = (0.0, 0);
     for (number, row) in rows.iter().enumerate() {
         let input = input_of(row)?;
-        targets_of(head, row, &mut targets)?;
-        let found = engine.gradient(input, &targets, &seed.fork_index(number as u64))?;
+        let wanted = targets_of(head, row, &mut targets)?;
+        let found = engine.gradient(input, wanted, &seed.fork_index(number as u64))?;
         let norm = engine.gradient_norm()?;
         // A row that teaches nothing finite gives nothing; that is a function of this row alone.
         if found.counted == 0 || !norm.is_finite() || !found.loss.is_finite() {

@@ -1,4 +1,4 @@
-//! Records in forms that other programs read: CSV of measured values, GraphML of the swarm.
+//! Records in forms that other programs read: CSV of measured values, GraphML of the swarm; Parquet stands beside.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
@@ -9,9 +9,27 @@ use serde_json::Value;
 use crate::board::history::homes;
 use crate::board::story::Story;
 
-/// Writes every measured value of a directory; answers how many.
-pub fn csv(dir: &Path, to: &mut dyn Write) -> io::Result<u64> {
-    writeln!(to, "t,node,step,outer,name,value,tags")?;
+/// One measured value; what a record lacks or has in another type is none.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Measured {
+    /// Seconds since the node began.
+    pub t: Option<f64>,
+    /// The node.
+    pub node: Option<String>,
+    /// Its inner step.
+    pub step: Option<i64>,
+    /// Its outer step.
+    pub outer: Option<i64>,
+    /// What was measured.
+    pub name: Option<String>,
+    /// How much.
+    pub value: Option<f64>,
+    /// `key=value`, joined by semicolons.
+    pub tags: String,
+}
+
+/// Hands on every measured value of a directory; answers how many.
+pub fn each_measured(dir: &Path, mut take: impl FnMut(Measured) -> io::Result<()>) -> io::Result<u64> {
     let mut count = 0;
     for home in homes(dir)? {
         let file = match File::open(home.join("metrics.jsonl")) {
@@ -21,24 +39,44 @@ pub fn csv(dir: &Path, to: &mut dyn Write) -> io::Result<u64> {
         for line in BufReader::new(file).split(b'\n') {
             // Half a line after a crash is passed over.
             let Ok(value) = serde_json::from_slice::<Value>(&line?) else { continue };
-            let plain = |field: &str| match &value[field] {
-                Value::Null => String::new(),
-                Value::String(text) => text.clone(),
-                other => other.to_string(),
-            };
-            let tags: Vec<String> = value["tags"]
-                .as_object()
-                .into_iter()
-                .flatten()
-                .map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or("")))
-                .collect();
-            let fields = ["t", "node", "step", "outer", "name", "value"].map(plain);
-            let cells: Vec<String> = fields.iter().chain([&tags.join(";")]).map(|f| cell(f)).collect();
-            writeln!(to, "{}", cells.join(","))?;
+            let text = |field: &str| value[field].as_str().map(str::to_owned);
+            let tags = value["tags"].as_object().into_iter().flatten();
+            let tags: Vec<String> = tags.map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or(""))).collect();
+            take(Measured {
+                t: value["t"].as_f64(),
+                node: text("node"),
+                step: value["step"].as_i64(),
+                outer: value["outer"].as_i64(),
+                name: text("name"),
+                value: value["value"].as_f64(),
+                tags: tags.join(";"),
+            })?;
             count += 1;
         }
     }
     Ok(count)
+}
+
+/// Writes every measured value of a directory; answers how many.
+pub fn csv(dir: &Path, to: &mut dyn Write) -> io::Result<u64> {
+    fn shown<T: ToString>(value: &Option<T>) -> String {
+        value.as_ref().map_or_else(String::new, ToString::to_string)
+    }
+    // A fraction keeps its point, so that a column of them has one form.
+    let number = |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:?}"));
+    writeln!(to, "t,node,step,outer,name,value,tags")?;
+    each_measured(dir, |row| {
+        let cells = [
+            number(row.t),
+            shown(&row.node),
+            shown(&row.step),
+            shown(&row.outer),
+            shown(&row.name),
+            number(row.value),
+            row.tags,
+        ];
+        writeln!(to, "{}", cells.map(|field| cell(&field)).join(","))
+    })
 }
 
 /// A field as RFC 4180 wants it. A leading sign of a formula is left as it is: numbers begin with one, too, and text of

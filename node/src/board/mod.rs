@@ -13,6 +13,7 @@ pub mod limits;
 pub mod line;
 pub mod now;
 pub mod page;
+pub mod parquet;
 pub mod pictures;
 pub mod plot;
 pub mod story;

@@ -10,7 +10,7 @@ use model::data::load::{self, DataFiles};
 use model::data::quality::{Quality, examine};
 use model::data::report::DataReport;
 use model::data::schema::{Schema, TaskKind};
-use model::data::{graph_file, intents, part_files, plain, record_file, source};
+use model::data::{graph_file, intents, parquet, part_files, plain, record_file, record_sources, source};
 use model::seed::Seed;
 use serde::Serialize;
 
@@ -54,6 +54,10 @@ pub enum Task {
     Tagging,
     /// A label for every text
     Classify,
+    /// Any number of labels for every text or record
+    Multilabel,
+    /// A quantity for every text or record
+    Regression,
     /// Plain text for a language model
     Language,
     /// A label for every node of a graph
@@ -169,9 +173,14 @@ fn report(file: &Path, schema: &Schema) -> Result<DataReport, model::error::Erro
     match schema.task {
         TaskKind::Tagging => load::examine_tagging(file, schema).map(|l| l.report),
         TaskKind::Classify => load::examine_texts(file, schema).map(|l| l.report),
+        TaskKind::Multilabel | TaskKind::Regression if !record_sources::is_own(file) => {
+            load::examine_valued(file, schema).map(|l| l.report)
+        }
         TaskKind::Language => plain::read(source::open(file)?, schema).map(|(_, report)| report),
         TaskKind::Nodes | TaskKind::Pairs => graph_file::read(file, schema).map(|read| read.report),
-        TaskKind::Records => record_file::read(file, schema).map(|read| read.report),
+        TaskKind::Records | TaskKind::Multilabel | TaskKind::Regression => {
+            record_file::read(file, schema).map(|read| read.report)
+        }
     }
 }
 
@@ -180,6 +189,8 @@ fn schema(args: &CheckArgs, files: &DataFiles, is_intents: bool) -> Result<Schem
         let task = match args.task {
             Some(Task::Tagging) => TaskKind::Tagging,
             Some(Task::Classify) => TaskKind::Classify,
+            Some(Task::Multilabel) => TaskKind::Multilabel,
+            Some(Task::Regression) => TaskKind::Regression,
             Some(Task::Language) => TaskKind::Language,
             Some(Task::Nodes) => TaskKind::Nodes,
             Some(Task::Pairs) => TaskKind::Pairs,
@@ -210,6 +221,8 @@ fn guess(files: &DataFiles) -> TaskKind {
         first.and_then(|f| f.extension()).map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
     match extension.as_str() {
         "csv" | "tsv" => TaskKind::Classify,
+        "parquet" if first.is_some_and(|file| parquet::has_words(file)) => TaskKind::Tagging,
+        "parquet" => TaskKind::Classify,
         "records" => TaskKind::Records,
         "graph" => TaskKind::Nodes,
         "jsonl" | "json" => {

@@ -104,6 +104,8 @@ fn classes_and_groups(examples: &Examples) -> Result<Vec<(u32, String)>, CliErro
             })
             .collect()),
         Examples::Nodes(_) | Examples::Pairs(_) => Err(without("the graph has no groups")),
-        Examples::Tagged(_) | Examples::Plain(_) => Err(without("the examples have no class of their own")),
+        Examples::Tagged(_) | Examples::Valued(_) | Examples::Plain(_) => {
+            Err(without("the examples have no class of their own"))
+        }
     }
 }

@@ -63,7 +63,11 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
             let found = measure_lists(&mut saved.session, &around, &part.pairs, &seed);
             (describe(&part.graph), found.map_err(wrong)?)
         }
-        Examples::Tagged(_) | Examples::Texts(_) | Examples::Plain(_) | Examples::Records(_) => {
+        Examples::Tagged(_)
+        | Examples::Texts(_)
+        | Examples::Valued(_)
+        | Examples::Plain(_)
+        | Examples::Records(_) => {
             let why = "it holds no nodes and no pairs";
             return Err(CliError::new(ExitCode::Data, "there is nothing to measure", why, "name a graph"));
         }

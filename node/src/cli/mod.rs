@@ -38,6 +38,7 @@ pub mod output;
 pub mod peers;
 pub mod place;
 pub mod predict;
+mod predict_data;
 mod reach;
 pub mod replay;
 pub mod report;

@@ -89,6 +89,13 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
     let mut model = Saved::open(&args.model, &args.device, 0).map_err(learner_error)?;
     let open = |dir: &PathBuf| Saved::open(dir, &args.device, 0).map_err(learner_error);
     let mut topics = args.topics.as_ref().map(open).transpose()?;
+    for saved in [Some(&model), topics.as_ref()].into_iter().flatten() {
+        if saved.kind.is_valued() {
+            let why = format!("its task is {}, which gives no single class", saved.kind.name());
+            let remedy = "name a model that classifies texts";
+            return Err(CliError::new(ExitCode::Usage, "the model cannot be watched", why, remedy));
+        }
+    }
     let watch = watched(args, &model)?;
     let input: Box<dyn Read> = match &args.input {
         None => Box::new(std::io::stdin().lock()),

@@ -4,16 +4,20 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use model::data::schema::TaskKind;
+use model::data::valued::Values;
 use model::data::words::words;
 use model::generate::sample::Sampling;
 use model::generate::text::continue_text;
 use model::seed::Seed;
+use model::task::classify::encode_texts;
+use model::task::valued::{probabilities, quantities};
 use serde_json::{Value, json};
 
 use crate::cli::output::{CliError, ExitCode, Output};
+use crate::cli::predict_data::Asked;
 use crate::cli::run::learner_error;
 use crate::cli::tagged::tagged;
-use crate::cli::{ask, decided, explained};
+use crate::cli::{ask, decided, explained, predict_data};
 use crate::fuse::decider::Decider;
 use crate::telemetry::escape;
 use crate::trainer::saved::Saved;
@@ -37,9 +41,15 @@ pub struct Args {
     /// Also show what every member of a fused model says, with its weight and votes
     #[arg(long)]
     explain_members: bool,
-    /// Also show which words speak for and against each answer (integrated gradients)
+    /// Also show which words, regions of an image and columns speak for and against each answer (integrated gradients)
     #[arg(long, conflicts_with_all = ["explain_members", "ask"])]
     explain: bool,
+    /// Answer for the examples of a data file or folder, records and images among them, in place of a text
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["text", "explain_members", "ask"])]
+    data: Option<PathBuf>,
+    /// How many examples of --data, from the first
+    #[arg(long, value_name = "N", default_value_t = 5, requires = "data")]
+    rows: usize,
     /// Tokens a language model writes behind each text
     #[arg(long, value_name = "N", default_value_t = 100)]
     tokens: usize,
@@ -59,6 +69,10 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
+    if let (Some(data), Some(model)) = (&args.data, &args.model) {
+        let (rows, device, explain) = (args.rows, args.device.as_str(), args.explain);
+        return predict_data::run(&Asked { model, data, rows, device, explain }, output);
+    }
     let texts = texts(args)?;
     if let Some(whom) = &args.ask.whom {
         return ask::run(&args.ask, whom, &texts, &args.device, output);
@@ -74,6 +88,7 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
     }
     let answers = match saved.kind {
         TaskKind::Tagging => tag(&mut saved, &texts)?,
+        TaskKind::Multilabel | TaskKind::Regression => value(&mut saved, &texts)?,
         // A model of another kind has no tokenizer, and the answer says so.
         TaskKind::Classify | TaskKind::Nodes | TaskKind::Pairs | TaskKind::Records => {
             classify(&mut saved, &texts)?
@@ -136,11 +151,46 @@ fn write_on(args: &Args, saved: &mut Saved, texts: &[String], output: &Output) -
     output.done(&answers, |_| Ok(()))
 }
 
+/// The labels that hold, or the quantity, of every text.
+fn value(saved: &mut Saved, texts: &[String]) -> Result<Vec<Value>, CliError> {
+    let wrong = |e: model::error::Error| learner_error(e.into());
+    let tokens_max = saved.facts.tokens_max as usize;
+    let rows = saved.tokenizer().and_then(|tokenizer| encode_texts(texts, tokenizer, tokens_max));
+    let rows = rows.map_err(wrong)?;
+    match Values::meant(&saved.labels) {
+        Values::Quantity(scale) => {
+            let said = quantities(&mut saved.session, &rows, &scale).map_err(wrong)?;
+            let answer = |(text, value): (&String, &f32)| {
+                let shown = format!("{} {value:.3}  {}", escape::line(&scale.name), escape::line(text));
+                json!({ "text": text, "quantity": scale.name, "value": value, "shown": shown })
+            };
+            Ok(texts.iter().zip(&said).map(answer).collect())
+        }
+        Values::Marks(labels) => {
+            let said = probabilities(&mut saved.session, &rows).map_err(wrong)?;
+            let answer = |(text, own): (&String, &[f32])| {
+                let all = || labels.names().iter().zip(own);
+                let held: Vec<&String> = all().filter(|(_, p)| **p >= 0.5).map(|(name, _)| name).collect();
+                let named: Vec<String> = all()
+                    .filter(|(_, p)| **p >= 0.5)
+                    .map(|(name, p)| format!("{} {p:.3}", escape::line(name)))
+                    .collect();
+                let named = if named.is_empty() { "none".to_owned() } else { named.join(", ") };
+                let shown = format!("{named}  {}", escape::line(text));
+                let probabilities: serde_json::Map<String, Value> =
+                    all().map(|(name, p)| (name.clone(), json!(p))).collect();
+                json!({ "text": text, "labels": held, "probabilities": probabilities, "shown": shown })
+            };
+            Ok(texts.iter().zip(said.chunks_exact(labels.len())).map(answer).collect())
+        }
+    }
+}
+
 fn classify(saved: &mut Saved, texts: &[String]) -> Result<Vec<Value>, CliError> {
     let tokens_max = saved.facts.tokens_max as usize;
     let rows = saved
         .tokenizer()
-        .and_then(|tokenizer| model::task::classify::encode_texts(texts, tokenizer, tokens_max))
+        .and_then(|tokenizer| encode_texts(texts, tokenizer, tokens_max))
         .map_err(|e| learner_error(e.into()))?;
     let said =
         model::task::classify::predict(&mut saved.session, &rows).map_err(|e| learner_error(e.into()))?;

@@ -55,9 +55,10 @@ pub struct MemberSays {
 }
 
 impl Decider {
-    /// Whether a folder holds what only a decider can use: a fusion, or a model of images that read no records.
+    /// Whether a folder holds what only a decider can use: a fusion, or a model of images that reads no records.
     pub fn is_needed(dir: &Path) -> bool {
-        let is_of_records = || is_for(dir, TaskKind::Records.name());
+        let of_records = [TaskKind::Records, TaskKind::Multilabel, TaskKind::Regression];
+        let is_of_records = || of_records.iter().any(|task| is_for(dir, task.name()));
         Fused::is_at(dir)
             || matches!(folder::read_arch(dir), Ok(ArchConfig::Mlp(_) | ArchConfig::Patch(_)))
                 && !is_of_records()

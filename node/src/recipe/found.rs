@@ -96,7 +96,7 @@ pub fn found(dir: &Path, founding: Founding<'_>) -> Result<Charter, FoundError> 
     let head = |arch: &ArchConfig| head(kind, founding.labels.len(), arch);
     let seed = Seed::from_u64(founding.seed);
     let (tokenizer, session, base_hash) = match founding.base {
-        _ if !kind.is_text() => {
+        _ if !founding.sizes.is_text_alone() => {
             let options = TrainOptions { vocabulary: recipe.model.vocabulary, ..TrainOptions::default() };
             let corpus = founding.corpus.iter().map(String::as_str);
             let tokenizer =

@@ -10,6 +10,8 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("ner-zh", include_str!("../../recipes/ner-zh.toml")),
     ("intents", include_str!("../../recipes/intents.toml")),
     ("sentiment", include_str!("../../recipes/sentiment.toml")),
+    ("tickets", include_str!("../../recipes/tickets.toml")),
+    ("stars", include_str!("../../recipes/stars.toml")),
     ("news-zh", include_str!("../../recipes/news-zh.toml")),
     ("language", include_str!("../../recipes/language.toml")),
     ("citations", include_str!("../../recipes/citations.toml")),

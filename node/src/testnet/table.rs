@@ -79,6 +79,8 @@ pub fn next_command(outcome: &Outcome) -> String {
         "news-zh" => "新华科技股价上涨",
         "intents" => "i lost my credit card",
         "language" => "The minister said",
+        "tickets" => "i lost my credit card . also send me my statement",
+        "stars" => "the soup was great , the waiter was not lovely",
         "sentiment" => "the room was great but the bed was awful",
         _ => "a text to look at",
     };

@@ -81,6 +81,10 @@ impl Answerer {
         let text = std::fs::read_to_string(&path)
             .map_err(|e| bad(format!("{e}; expected a model folder as `starling distill` writes it")))?;
         let facts: Facts = serde_json::from_str(&text).map_err(|e| bad(e.to_string()))?;
+        if TaskKind::named(&facts.task).is_some_and(TaskKind::is_valued) {
+            let reason = format!("expected a model that tags or classifies, found one for {}", facts.task);
+            return Err(Error::Checkpoint { file: dir.display().to_string(), reason }.into());
+        }
         let labels = LabelSet::classes(facts.labels.iter().cloned())?;
         let device: DeviceChoice = device.parse()?;
         let mut session = Session::load(dir, &device, Seed::from_u64(0))?;

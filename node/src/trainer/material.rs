@@ -15,8 +15,9 @@ use model::data::pairs::PairPart;
 use model::data::part_files::parts;
 use model::data::schema::{Schema, TaskKind};
 use model::data::tokenize::tokenizer::Tokenizer;
+use model::data::valued::Values;
 use model::error::{Error, Result};
-use model::task::{classify, language, records, tagging};
+use model::task::{classify, language, records, tagging, valued};
 
 use crate::trainer::score::Scored;
 
@@ -89,10 +90,20 @@ impl Material<'_> {
         match examples {
             Examples::Tagged(all) => tagging::encode(all, self.tokenizer()?, self.tokens_max),
             Examples::Texts(all) => classify::encode(all, self.tokenizer()?, self.tokens_max),
+            Examples::Valued(all) => {
+                valued::encode(all, &Values::meant(self.labels), self.tokenizer()?, self.tokens_max)
+            }
             Examples::Plain(all) => Ok(language::encode(all, self.tokenizer()?, self.tokens_max)?.rows),
             Examples::Nodes(part) => nodes(part, self.arch),
             Examples::Pairs(part) => pairs(part, self.arch),
-            Examples::Records(part) => records::encode(part, self.arch, self.tokenizer, self.tokens_max),
+            Examples::Records(part) => {
+                let rows = records::encode(part, self.arch, self.tokenizer, self.tokens_max)?;
+                if !self.kind.is_valued() {
+                    return Ok(rows);
+                }
+                let numbers = part.iter().map(|record| record.values.as_slice());
+                valued::aimed(rows, &Values::meant(self.labels), numbers)
+            }
         }
     }
 
@@ -107,6 +118,10 @@ impl Material<'_> {
             Examples::Texts(texts) => {
                 Scored::Classes { rows, truth: texts.iter().map(|text| text.label).collect(), labels }
             }
+            Examples::Valued(all) => {
+                let truth = all.iter().flat_map(|text| &text.values).copied().collect();
+                Scored::Values { rows, truth, values: Values::meant(&labels) }
+            }
             Examples::Plain(all) => {
                 Scored::Language(language::encode(&all, self.tokenizer()?, self.tokens_max)?)
             }
@@ -115,6 +130,10 @@ impl Material<'_> {
                 Scored::Classes { rows, truth: part.nodes.iter().map(class).collect(), labels }
             }
             Examples::Pairs(part) => Scored::Pairs { rows, pairs: part.pairs, labels },
+            Examples::Records(part) if self.kind.is_valued() => {
+                let truth = part.iter().flat_map(|record| &record.values).copied().collect();
+                Scored::Values { rows, truth, values: Values::meant(&labels) }
+            }
             Examples::Records(part) => Scored::Classes {
                 rows,
                 truth: part.iter().filter_map(|record| record.label).collect(),

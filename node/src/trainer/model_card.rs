@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use model::data::schema::TaskKind;
 use model::data::tokenize::tokenizer::Tokenizer;
 use model::session::Session;
 use protocol::id::OuterStep;
@@ -35,7 +36,7 @@ pub struct Facts {
     pub purpose: String,
     /// The outer step the parameters belong to.
     pub outer_step: u32,
-    /// `tagging`, `classify`.
+    /// `tagging`, `classify` and so on, as the model crate names it.
     pub task: String,
     /// Labels in order.
     pub labels: Vec<String>,
@@ -62,7 +63,15 @@ impl Card {
             labels.iter().enumerate().map(|(i, l)| (i.to_string(), json!(l))).collect();
         let label2id: serde_json::Map<_, _> =
             labels.iter().enumerate().map(|(i, l)| (l.clone(), json!(i))).collect();
-        let extra = json!({ "id2label": id2label, "label2id": label2id });
+        let mut extra = json!({ "id2label": id2label, "label2id": label2id });
+        // What Hugging Face calls the loss of a head that classifies.
+        if let Some(problem) = match TaskKind::named(&self.facts.task) {
+            Some(TaskKind::Multilabel) => Some("multi_label_classification"),
+            Some(TaskKind::Regression) => Some("regression"),
+            _ => None,
+        } {
+            extra["problem_type"] = json!(problem);
+        }
         session.save(dir, &extra).map_err(|e| e.to_string())?;
         if let Some(tokenizer) = &self.tokenizer {
             tokenizer.save(dir).map_err(|e| e.to_string())?;

@@ -5,6 +5,7 @@ use std::path::Path;
 use model::data::dataset::Dataset;
 use model::data::examples::Examples;
 use model::data::labels::LabelSet;
+use model::data::scale::Scale;
 use model::data::schema::TaskKind;
 use model::data::tokenize::tokenizer::Tokenizer;
 use model::device::DeviceChoice;
@@ -29,6 +30,8 @@ pub struct Saved {
     pub kind: TaskKind,
     /// The labels.
     pub labels: LabelSet,
+    /// The scale, for models of a quantity.
+    pub scale: Option<Scale>,
     /// The tokenizer, for models of text.
     pub tokenizer: Option<Tokenizer>,
 }
@@ -57,7 +60,8 @@ impl Saved {
             return Err(bad(reason).into());
         }
         let tokenizer = if session.arch().reads_text() { Some(Tokenizer::load(dir)?) } else { None };
-        Ok(Self { session, kind, labels, tokenizer, facts })
+        let scale = if kind == TaskKind::Regression { Some(Scale::of(&labels)?) } else { None };
+        Ok(Self { session, kind, labels, scale, tokenizer, facts })
     }
 
     /// Reads the examples of a file or folder that a score is computed on.

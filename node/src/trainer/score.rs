@@ -5,10 +5,11 @@ use model::data::example::TaggedSentence;
 use model::data::labels::LabelSet;
 use model::data::pairs::Pair;
 use model::data::tokenize::tokenizer::Tokenizer;
+use model::data::valued::Values;
 use model::error::Result;
 use model::eval::report::Report;
 use model::eval::tagging::Matching;
-use model::eval::{classify, language, ranking, tagging};
+use model::eval::{classify, language, marks, quantity, ranking, tagging};
 use model::session::Session;
 use model::task::language::Encoded;
 
@@ -39,6 +40,15 @@ pub enum Scored {
         /// The labels.
         labels: LabelSet,
     },
+    /// Rows with several labels or a quantity each.
+    Values {
+        /// The rows.
+        rows: Dataset,
+        /// Their numbers, in the unit of the data, row by row.
+        truth: Vec<f32>,
+        /// What the numbers mean.
+        values: Values,
+    },
     /// Pairs of nodes, by which the second sides are ranked.
     Pairs {
         /// The pairs as rows.
@@ -62,17 +72,24 @@ impl Scored {
                 tagging::evaluate(session, sentences, labels, tokenizer, *tokens_max, Matching::Default)
             }
             Self::Classes { rows, truth, labels } => classify::evaluate(session, rows, truth, labels),
+            Self::Values { rows, truth, values: Values::Marks(labels) } => {
+                marks::evaluate(session, rows, truth, labels)
+            }
+            Self::Values { rows, truth, values: Values::Quantity(scale) } => {
+                quantity::evaluate(session, rows, truth, scale)
+            }
             Self::Pairs { rows, pairs, labels } => ranking::evaluate(session, rows, pairs, labels),
             Self::Language(encoded) => language::evaluate(session, &encoded.rows, encoded.bytes),
             Self::Nothing => Ok(Report::new("none", &[], false, 0.0, 0)),
         }
     }
 
-    /// Mean cross-entropy over all targets.
+    /// Mean loss over all targets.
     pub fn loss(&self, session: &mut Session) -> Result<f64> {
         let rows = match self {
             Self::Tagging { rows, .. }
             | Self::Classes { rows, .. }
+            | Self::Values { rows, .. }
             | Self::Pairs { rows, .. }
             | Self::Language(Encoded { rows, .. }) => rows,
             Self::Nothing => return Ok(0.0),

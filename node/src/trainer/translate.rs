@@ -6,7 +6,7 @@ use model::arch::config::{ArchConfig, Head};
 use model::data::batcher::{Batcher, Order};
 use model::data::dataset::Dataset;
 use model::data::labels::LabelSet;
-use model::data::schema::TaskKind;
+use model::data::schema::{Schema, TaskKind};
 use model::data::tokenize::tokenizer::Tokenizer;
 use model::device::DeviceChoice;
 use model::seed::Seed;
@@ -131,19 +131,24 @@ pub fn task_named(name: &str) -> Result<TaskKind> {
 
 /// The labels a charter names.
 pub fn labels(kind: TaskKind, names: &[String]) -> Result<LabelSet> {
-    Ok(match kind {
-        TaskKind::Tagging => LabelSet::stated_for_tagging(names)?,
-        TaskKind::Classify | TaskKind::Language | TaskKind::Nodes | TaskKind::Pairs | TaskKind::Records => {
-            LabelSet::classes(names.iter().cloned())?
-        }
-    })
+    let schema = Schema { labels: names.to_vec(), ..Schema::new(kind) };
+    let none = || model::error::Error::config("labels", "expected at least one, found none");
+    Ok(schema.label_set()?.ok_or_else(none)?)
 }
 
 /// The head that a task needs on an architecture.
 pub fn head(kind: TaskKind, labels: usize, arch: &ArchConfig) -> Head {
     match (kind, arch) {
         (TaskKind::Tagging, _) => Head::Tagging { labels },
-        (TaskKind::Classify | TaskKind::Nodes | TaskKind::Records, _) => Head::Classification { labels },
+        // What an output of these means, and with that the loss, is said by the targets of a batch.
+        (
+            TaskKind::Classify
+            | TaskKind::Multilabel
+            | TaskKind::Regression
+            | TaskKind::Nodes
+            | TaskKind::Records,
+            _,
+        ) => Head::Classification { labels },
         (TaskKind::Pairs, _) => Head::Pair { labels },
         // The outputs of a language model are the tokens, not the charter's labels.
         (TaskKind::Language, ArchConfig::Decoder(decoder)) => Head::Language { labels: decoder.vocab_size },
@@ -345,13 +350,16 @@ pub fn open_member(
 fn answers_texts(terms: &Charter) -> Result<()> {
     match task_kind(terms)? {
         TaskKind::Tagging | TaskKind::Classify => Ok(()),
-        TaskKind::Language | TaskKind::Nodes | TaskKind::Pairs | TaskKind::Records => {
-            Err(TranslateError::Unknown {
-                field: "task.kind",
-                expected: "tagging or classify where predictions leave a node".to_owned(),
-                found: terms.task.kind.clone(),
-            })
-        }
+        TaskKind::Multilabel
+        | TaskKind::Regression
+        | TaskKind::Language
+        | TaskKind::Nodes
+        | TaskKind::Pairs
+        | TaskKind::Records => Err(TranslateError::Unknown {
+            field: "task.kind",
+            expected: "tagging or classify where predictions leave a node".to_owned(),
+            found: terms.task.kind.clone(),
+        }),
     }
 }
 

@@ -79,6 +79,7 @@ pub fn generate(seed: &Seed, count: usize) -> Result<Records> {
             table,
             features,
             label: Some(illness as u32),
+            values: Vec::new(),
             group: Some(HOSPITALS[hospital].to_owned()),
         });
     }

@@ -1,8 +1,9 @@
 //! Customer requests with intents: short texts for classification.
 //!
-//! Ten intents in four departments; the department is the group, a natural way to make nodes unlike each other.
+//! Ten intents in four departments; the department is the group, a natural way to make nodes unlike each other. Tickets are
+//! letters with one to three requests, for a task in which any number of labels holds.
 
-use crate::data::example::LabelledText;
+use crate::data::example::{LabelledText, ValuedText};
 use crate::data::labels::LabelSet;
 use crate::data::synthetic::names::draw;
 use crate::error::{Error, Result};
@@ -148,6 +149,25 @@ pub fn generate(seed: &Seed, part: &str, count: usize) -> Result<Vec<LabelledTex
     Ok(requests.collect())
 }
 
+/// Makes tickets; `part` names an independent stream. A ticket's group is the department of its first request.
+///
+/// # Errors
+/// More than [`REQUESTS_MAX`] are asked for.
+pub fn tickets(seed: &Seed, part: &str, count: usize) -> Result<Vec<ValuedText>> {
+    let mut rng = seed.fork("tickets").fork(part).rng();
+    let sizes: Vec<usize> = (0..count.min(REQUESTS_MAX)).map(|_| 1 + index(&mut rng, 3)).collect();
+    let asked = if count > REQUESTS_MAX { count } else { sizes.iter().sum() };
+    let mut requests = generate(&seed.fork("tickets"), part, asked)?.into_iter();
+    let tickets = sizes.into_iter().map(|size| {
+        let own: Vec<LabelledText> = requests.by_ref().take(size).collect();
+        let mut values = vec![0.0; INTENTS.len()];
+        own.iter().for_each(|request| values[request.label as usize] = 1.0);
+        let texts: Vec<&str> = own.iter().map(|request| request.text.as_str()).collect();
+        ValuedText { text: texts.join(" . also "), values, group: own.first().and_then(|r| r.group.clone()) }
+    });
+    Ok(tickets.collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,5 +180,13 @@ mod tests {
             assert!(requests.iter().any(|request| request.label == label));
         }
         assert!(requests.iter().all(|request| !request.text.contains('{')));
+    }
+
+    #[test]
+    fn tickets_hold_one_to_three_intents() {
+        let tickets = tickets(&Seed::from_u64(1), "train", 300).unwrap();
+        let held = |ticket: &ValuedText| ticket.values.iter().filter(|mark| **mark == 1.0).count();
+        assert_eq!(tickets.len(), 300);
+        assert!((1..=3).all(|size| tickets.iter().filter(|ticket| held(ticket) == size).count() > 50));
     }
 }
