@@ -269,6 +269,9 @@ impl Driver {
         let mut out = Outbox::default();
         let now = self.clock.now();
         self.record(|recorder| recorder.happened(now, &input));
+        if matches!(input, Input::Command(Command::Pause)) {
+            self.notes.figures.time.interrupted();
+        }
         self.peer.handle(now, input, &mut out);
         self.perform(&mut out);
     }

@@ -18,3 +18,4 @@ pub mod setup;
 pub mod sketches;
 pub mod traffic;
 pub mod visit;
+pub mod worktime;

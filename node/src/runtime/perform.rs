@@ -55,7 +55,10 @@ impl Driver {
             Output::Hangup(peer) => self.net.send(NetCommand::Hangup { peer }),
             Output::Ban(peer) => self.net.send(NetCommand::Ban { peer }),
             Output::Unban(peer) => self.net.send(NetCommand::Unban { peer }),
-            Output::Train(order) => self.order(Job::Train(order)),
+            Output::Train(order) => {
+                self.notes.figures.time.ordered(std::time::Instant::now());
+                self.order(Job::Train(order));
+            }
             Output::MixAhead(order) => {
                 // Handed over, not copied: what is mixed makes room for what comes.
                 let shards = order.sources.iter();
@@ -318,6 +321,8 @@ impl Driver {
             bytes_sent: counters.wire_sent,
             bytes_received: counters.wire_received,
             consensus_distance_relative: figures.consensus_relative,
+            training_time_ratio: figures.time.training_ratio(),
+            busy_time_ratio: figures.time.busy_ratio(),
             state: if state.is_empty() { s.state.to_owned() } else { state.to_owned() },
             listening: self.listening.clone(),
             rejected_shards: figures.rejected_shards,

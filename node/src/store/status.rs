@@ -55,6 +55,10 @@ pub struct NodeStatus {
     pub bytes_received: u64,
     /// Estimated consensus distance over the norm of the weights.
     pub consensus_distance_relative: Option<f64>,
+    /// Share of the time of complete outer steps, since the node started, that it spent in inner training.
+    pub training_time_ratio: Option<f64>,
+    /// The same in inner training or mixing.
+    pub busy_time_ratio: Option<f64>,
     /// What the node does now, one word: starting, training, waiting, settling, done, stopping ...
     pub state: String,
     /// Addresses the node listens on.
