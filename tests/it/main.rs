@@ -15,5 +15,6 @@ mod observing;
 mod program;
 mod refused;
 mod replay;
+mod starved;
 mod swarm;
 mod testnet;

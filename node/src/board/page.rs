@@ -138,6 +138,7 @@ fn headline(status: &NodeStatus) -> Markup {
             span.soft { "up " (duration(status.uptime_seconds)) }
             span #live.soft {}
         }
+        @if let Some(trouble) = &status.trouble { p.warn { (escape::line(trouble)) } }
         @if planned > 0 {
             div.progress {
                 progress max=(planned) value=(done.min(planned)) aria-label="Outer steps" {}
@@ -150,7 +151,7 @@ fn headline(status: &NodeStatus) -> Markup {
 /// How urgent a state is: calm, busy, or to be looked at.
 fn tone(status: &NodeStatus) -> &'static str {
     match status.stage.as_str() {
-        _ if status.state.starts_with("stopped") => "bad",
+        _ if status.state.starts_with("stopped") || status.trouble.is_some() => "bad",
         _ if status.peers == 0 && status.stage != "done" => "warn",
         "done" => "good",
         _ => "busy",
@@ -207,7 +208,8 @@ fn tiles(view: &View<'_>) -> Markup {
         tiles.push(tile("sent, all nodes", bytes(sent), format!("received {}", bytes(received))));
     }
     let statuses = || view.now.map(|now| &now.status).into_iter().chain(view.nodes);
-    let ratios = |ratio: fn(&NodeStatus) -> Option<f64>| mean(&statuses().filter_map(ratio).collect::<Vec<_>>());
+    let ratios =
+        |ratio: fn(&NodeStatus) -> Option<f64>| mean(&statuses().filter_map(ratio).collect::<Vec<_>>());
     if let (Some(busy), Some(training)) = (ratios(|s| s.busy_time_ratio), ratios(|s| s.training_time_ratio)) {
         tiles.push(tile("computing", percent(busy), format!("of the time; training {}", percent(training))));
     }

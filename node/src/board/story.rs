@@ -334,6 +334,8 @@ impl Story {
             "banned" => ("shut out".to_owned(), true),
             "key_in_use_elsewhere" => ("this node's key signs elsewhere".to_owned(), true),
             "revocation" => ("a list of revoked members took force".to_owned(), false),
+            "no_room" => (line.why.clone().unwrap_or_default(), true),
+            "room" => ("there is room on the disk again".to_owned(), false),
             "finished" => ("all outer steps are through".to_owned(), false),
             _ => return,
         };

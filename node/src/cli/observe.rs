@@ -71,6 +71,7 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
         credential: membership.and_then(|(_, credential)| credential),
         net,
         records_max: config.log.records_max,
+        disk_max: config.node.disk_max,
         watched: web.as_ref().map(web::Web::watched),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -180,6 +180,7 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
         checkpoint_every: Some(config.train.checkpoint_interval),
         status_every: config.log.status_interval,
         records_max: config.log.records_max,
+        disk_max: config.node.disk_max,
         ends_when_drained: args.until_done,
         control: Control::with_orders(obeyed),
         journal: args.journal.clone(),

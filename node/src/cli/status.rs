@@ -79,6 +79,13 @@ impl Liveness {
     }
 }
 
+/// What the node's directory takes of the disk.
+fn disk(s: &NodeStatus) -> String {
+    let used = unit::approximate_size(s.disk_used_bytes);
+    s.disk_max_bytes
+        .map_or_else(|| used.clone(), |most| format!("{used} of {}", unit::approximate_size(most)))
+}
+
 /// How much of its time the node computes.
 fn computing(s: &NodeStatus) -> String {
     match (s.busy_time_ratio, s.training_time_ratio) {
@@ -120,6 +127,8 @@ fn print(to: &mut dyn Write, found: &Aged<NodeStatus>) -> std::io::Result<()> {
             or_dash(s.consensus_distance_relative, |v| format!("{:.2} % of the weight norm", 100.0 * v)),
         ),
         ("computing", computing(s)),
+        ("disk", disk(s)),
+        ("trouble", s.trouble.as_deref().map_or("none".into(), escape::line)),
         ("rejected", format!("{} shards", s.rejected_shards)),
         ("up", unit::show_time(Duration::from_secs(s.uptime_seconds.clamp(0.0, 1e12) as u64))),
         ("written", format!("{} s ago", found.age.as_secs())),

@@ -61,6 +61,14 @@ fn node(to: &mut Exposition, now: &Now) {
         s.consensus_distance_relative,
     );
     to.gauge(
+        "starling_disk_used_bytes",
+        "Length of all files in the node's directory.",
+        Some(s.disk_used_bytes),
+    );
+    to.gauge("starling_disk_max_bytes", "What they may take: node.disk_max.", s.disk_max_bytes);
+    let is_paused = u8::from(s.trouble.is_some());
+    to.gauge("starling_disk_full", "1 while the node pauses for want of room on the disk.", Some(is_paused));
+    to.gauge(
         "starling_training_time_ratio",
         "Share of the time of complete outer steps spent in inner training, since the start.",
         s.training_time_ratio,

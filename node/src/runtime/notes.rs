@@ -83,6 +83,21 @@ impl Notes {
         }
     }
 
+    /// Adds nothing to any of the files while held, for want of room; who watches sees it all.
+    pub fn hold(&mut self, is_held: bool) {
+        for lines in [&mut self.events, &mut self.metrics, &mut self.evaluations, &mut self.topology] {
+            lines.hold(is_held);
+        }
+    }
+
+    /// Writes that there is no room on the disk and why, or that there is some again.
+    pub fn room(&mut self, lack: Option<&str>) {
+        self.line(match lack {
+            Some(why) => json!({ "event": "no_room", "why": why }),
+            None => json!({ "event": "room" }),
+        });
+    }
+
     /// Writes one number.
     pub fn metric(&mut self, outer: u32, name: &str, value: f64, tags: BTreeMap<&str, String>) {
         let t = seconds_since_1970();

@@ -79,7 +79,11 @@ mod tests {
         assert_eq!((time.training_ratio(), time.busy_ratio()), (None, None));
         time.ordered(at(start, 5.0));
         time.trained(3.0);
-        assert_eq!(time.mixed(0.5, at(start, 9.0)), Some(4.0), "what came before the first order is in no step");
+        assert_eq!(
+            time.mixed(0.5, at(start, 9.0)),
+            Some(4.0),
+            "what came before the first order is in no step"
+        );
         assert_eq!((time.training_ratio(), time.busy_ratio()), (Some(0.75), Some(0.875)));
         // Two seconds of evaluation, then a step that settles: nothing is trained, the time counts.
         time.ordered(at(start, 11.0));
