@@ -272,6 +272,8 @@ impl Config {
 
 fn is_reachable(address: &Multiaddr) -> bool {
     address.iter().all(|part| match part {
+        // It leads to whatever its owner writes; a node looks up plain names only.
+        Protocol::Dnsaddr(_) => false,
         Protocol::Ip4(ip) => !ip.is_unspecified() && !ip.is_multicast() && !ip.is_broadcast(),
         Protocol::Ip6(ip) => !ip.is_unspecified() && !ip.is_multicast(),
         Protocol::Tcp(port) | Protocol::Udp(port) => port != 0,
