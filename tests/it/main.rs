@@ -16,5 +16,6 @@ mod program;
 mod refused;
 mod replay;
 mod searching;
+mod starved;
 mod swarm;
 mod testnet;

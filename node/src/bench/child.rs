@@ -58,6 +58,7 @@ pub fn run(dir: &Path) -> Result<(), BenchError> {
         checkpoint_every: None,
         status_every: Duration::from_secs(1),
         records_max: None,
+        disk_max: None,
         ends_when_drained: false,
         watched: None,
         control,

@@ -138,6 +138,7 @@ fn headline(status: &NodeStatus) -> Markup {
             span.soft { "up " (duration(status.uptime_seconds)) }
             span #live.soft {}
         }
+        @if let Some(trouble) = &status.trouble { p.warn { (escape::line(trouble)) } }
         @if planned > 0 {
             div.progress {
                 progress max=(planned) value=(done.min(planned)) aria-label="Outer steps" {}
@@ -150,7 +151,7 @@ fn headline(status: &NodeStatus) -> Markup {
 /// How urgent a state is: calm, busy, or to be looked at.
 fn tone(status: &NodeStatus) -> &'static str {
     match status.stage.as_str() {
-        _ if status.state.starts_with("stopped") => "bad",
+        _ if status.state.starts_with("stopped") || status.trouble.is_some() => "bad",
         _ if status.peers == 0 && status.stage != "done" => "warn",
         "done" => "good",
         _ => "busy",
@@ -205,6 +206,12 @@ fn tiles(view: &View<'_>) -> Markup {
         let sent = view.nodes.iter().fold(0u64, |sum, n| sum.saturating_add(n.bytes_sent));
         let received = view.nodes.iter().fold(0u64, |sum, n| sum.saturating_add(n.bytes_received));
         tiles.push(tile("sent, all nodes", bytes(sent), format!("received {}", bytes(received))));
+    }
+    let statuses = || view.now.map(|now| &now.status).into_iter().chain(view.nodes);
+    let ratios =
+        |ratio: fn(&NodeStatus) -> Option<f64>| mean(&statuses().filter_map(ratio).collect::<Vec<_>>());
+    if let (Some(busy), Some(training)) = (ratios(|s| s.busy_time_ratio), ratios(|s| s.training_time_ratio)) {
+        tiles.push(tile("computing", percent(busy), format!("of the time; training {}", percent(training))));
     }
     if let Some(age) = story.staleness_p95() {
         tiles.push(tile("staleness p95", age.to_string(), "outer steps"));
@@ -460,6 +467,10 @@ fn footer(view: &View<'_>) -> Markup {
         (
             "consensus distance",
             "Root mean square distance of the nodes' models from their mean, over the norm of that mean, both measured from genesis. Estimated from sketches of 256 numbers, error about 9 % of the square.",
+        ),
+        (
+            "computing",
+            "Share of the wall time of complete outer steps, since a node started, in which it trained or mixed; the rest is waiting, pulling, encoding and evaluating. Pauses are left out.",
         ),
         ("staleness", "Age of a pulled update in outer steps; 95 of 100 are at most as old as p95 says."),
         (

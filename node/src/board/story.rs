@@ -88,6 +88,8 @@ pub struct Sums {
     pub mix_seconds: f64,
     /// Seconds waited for peers at earlier steps.
     pub wait_seconds: f64,
+    /// Seconds of complete outer steps, from one mix to the next.
+    pub outer_seconds: f64,
     /// Updates published.
     pub updates: u64,
     /// Their bytes.
@@ -271,6 +273,7 @@ impl Story {
     pub fn metric(&mut self, teller: &str, line: &MetricLine) {
         match (line.name.as_str(), line.value) {
             (CONSENSUS, Some(value)) => self.point(CONSENSUS, teller, line.outer, value),
+            ("outer_seconds", Some(value)) => self.sums.outer_seconds += value.max(0.0),
             ("rejected", _) => {
                 let reason = line.tags.get("reason").cloned().unwrap_or_default();
                 if self.refusals.len() < REASONS_MAX || self.refusals.contains_key(&reason) {
@@ -331,6 +334,8 @@ impl Story {
             "banned" => ("shut out".to_owned(), true),
             "key_in_use_elsewhere" => ("this node's key signs elsewhere".to_owned(), true),
             "revocation" => ("a list of revoked members took force".to_owned(), false),
+            "no_room" => (line.why.clone().unwrap_or_default(), true),
+            "room" => ("there is room on the disk again".to_owned(), false),
             "finished" => ("all outer steps are through".to_owned(), false),
             _ => return,
         };
@@ -457,6 +462,10 @@ mod tests {
         assert_eq!(ages, [("aa", vec![(1.0, 1.5)])], "the mean of an outer step is one point");
         story.metric("aa", &rejected("malformed"));
         assert_eq!(story.refusals()["malformed"], 1);
+        let outer = MetricLine { name: "outer_seconds".into(), value: Some(1.5), ..MetricLine::default() };
+        story.metric("aa", &outer);
+        story.metric("aa", &outer);
+        assert_eq!(story.sums().outer_seconds, 3.0);
         let scores: Vec<_> = story.curves(SCORE).map(|(who, c)| (who, c.last().unwrap())).collect();
         assert_eq!(scores, [("aa", 0.5), ("bb", 0.75)]);
         assert_eq!(story.people()["aa"].outer_step, 1);

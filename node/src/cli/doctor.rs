@@ -23,6 +23,7 @@ use crate::runtime::membership::credential;
 use crate::store::disk::private_file_options;
 use crate::store::keys::Identity;
 use crate::store::lock::{self, Holder};
+use crate::store::room::{Lack, Space};
 use crate::telemetry::process::machine_memory;
 use crate::trainer::variant::choose;
 
@@ -99,6 +100,7 @@ pub fn examine(place: &Place, timeout: Duration) -> Vec<Check> {
     let dir = &loaded.config.node.dir;
     checks.push(directory(dir));
     checks.extend(space(dir));
+    checks.extend(quota(dir, loaded.config.node.disk_max));
     let identity = Identity::load(dir);
     let peer = identity.as_ref().ok().map(Identity::peer);
     checks.push(match identity {
@@ -199,11 +201,9 @@ fn directory(dir: &Path) -> Check {
     }
 }
 
-#[cfg(unix)]
 fn space(dir: &Path) -> Option<Check> {
     let name = "disk space";
-    let disk = rustix::fs::statvfs(dir).ok()?;
-    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    let free = Space::look(dir).ok()?.free?;
     let found = format!("{} free", unit::approximate_size(free));
     let remedy = "free some space, or put the directory on another disk with node.dir";
     Some(match free {
@@ -213,9 +213,22 @@ fn space(dir: &Path) -> Option<Check> {
     })
 }
 
-#[cfg(not(unix))]
-fn space(_: &Path) -> Option<Check> {
-    None
+/// What the directory takes of what it may, where that is bounded.
+fn quota(dir: &Path, most: Option<u64>) -> Option<Check> {
+    let (name, most) = ("disk quota", most?);
+    let space = Space::look(dir).ok()?;
+    let show = unit::approximate_size;
+    let found = format!("{} of {} taken", show(space.used), show(most));
+    let need = space.need(0);
+    Some(match space.lack(need, Some(most)) {
+        Some(lack @ Lack::Quota { .. }) => Check::bad(
+            ExitCode::Failed,
+            name,
+            format!("{found}: {lack}"),
+            "remove what is not needed, as *.old and state/damaged-*, or raise node.disk_max",
+        ),
+        _ => Check::good(name, found),
+    })
 }
 
 fn charter(loaded: &Loaded, peer: Option<PeerId>) -> Vec<Check> {

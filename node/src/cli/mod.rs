@@ -52,6 +52,7 @@ pub mod steer;
 pub mod sweep;
 mod tagged;
 pub mod testnet;
+mod threads;
 pub mod top;
 pub mod train;
 mod train_plain;

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use crate::cli::output::{CliError, Output};
 use crate::cli::place::Place;
 use crate::cli::run::{join, member, stop_on_signal};
+use crate::cli::threads;
 use crate::cli::web;
 use crate::config::load::load;
 use crate::net::config::NetConfig;
@@ -71,13 +72,10 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
         credential: membership.and_then(|(_, credential)| credential),
         net,
         records_max: config.log.records_max,
+        disk_max: config.node.disk_max,
         watched: web.as_ref().map(web::Web::watched),
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .map_err(|e| CliError::failed("could not start the runtime", e))?;
+    let runtime = threads::runtime(1, 1)?;
     runtime.block_on(async {
         let (stop, stopped) = watch::channel(false);
         stop_on_signal(stop);

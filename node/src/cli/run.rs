@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use crate::cli::backup::refuse_restored;
 use crate::cli::output::{CliError, ExitCode, Output};
 use crate::cli::place::Place;
+use crate::cli::threads;
 use crate::cli::unfinished::refuse_unfinished;
 use crate::cli::web::{self, Web};
 use crate::config::hours::Hours;
@@ -180,6 +181,7 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
         checkpoint_every: Some(config.train.checkpoint_interval),
         status_every: config.log.status_interval,
         records_max: config.log.records_max,
+        disk_max: config.node.disk_max,
         ends_when_drained: args.until_done,
         control: Control::with_orders(obeyed),
         journal: args.journal.clone(),
@@ -187,7 +189,8 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
     };
     let dir = dir.clone();
     tracing::info!(%name, peer = %me, run = %bundle.charter.run().short(), dir = %dir.display(), "node starts");
-    let ended = drive(parts, orders, web, config.train.hours)?;
+    let computing = config.train.threads.unwrap_or(0);
+    let ended = drive(parts, orders, web, config.train.hours, computing)?;
     let data = json!({ "name": name, "peer_id": me.to_string(), "ended": match ended {
         Ended::Stopped => "stopped",
         Ended::Drained => "done",
@@ -276,14 +279,11 @@ fn drive(
     orders: Orders,
     web: Option<Web>,
     hours: Option<Hours>,
+    computing: usize,
 ) -> Result<Ended, CliError> {
     let dir = parts.dir.clone();
     // The network needs little; computing has the trainer's threads.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|e| CliError::failed("could not start the runtime", e))?;
+    let runtime = threads::runtime(2, computing)?;
     let ended = runtime.block_on(async {
         let (stop, stopped) = watch::channel(false);
         stop_on_signal(stop);

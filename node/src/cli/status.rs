@@ -79,6 +79,23 @@ impl Liveness {
     }
 }
 
+/// What the node's directory takes of the disk.
+fn disk(s: &NodeStatus) -> String {
+    let used = unit::approximate_size(s.disk_used_bytes);
+    s.disk_max_bytes
+        .map_or_else(|| used.clone(), |most| format!("{used} of {}", unit::approximate_size(most)))
+}
+
+/// How much of its time the node computes.
+fn computing(s: &NodeStatus) -> String {
+    match (s.busy_time_ratio, s.training_time_ratio) {
+        (Some(busy), Some(training)) => {
+            format!("{:.1} % of the time, {:.1} % training", 100.0 * busy, 100.0 * training)
+        }
+        _ => "-".into(),
+    }
+}
+
 fn print(to: &mut dyn Write, found: &Aged<NodeStatus>) -> std::io::Result<()> {
     let s = &found.value;
     let or_dash = |value: Option<f64>, show: fn(f64) -> String| value.map_or("-".into(), show);
@@ -109,6 +126,9 @@ fn print(to: &mut dyn Write, found: &Aged<NodeStatus>) -> std::io::Result<()> {
             "disagreement",
             or_dash(s.consensus_distance_relative, |v| format!("{:.2} % of the weight norm", 100.0 * v)),
         ),
+        ("computing", computing(s)),
+        ("disk", disk(s)),
+        ("trouble", s.trouble.as_deref().map_or("none".into(), escape::line)),
         ("rejected", format!("{} shards", s.rejected_shards)),
         ("up", unit::show_time(Duration::from_secs(s.uptime_seconds.clamp(0.0, 1e12) as u64))),
         ("written", format!("{} s ago", found.age.as_secs())),

@@ -301,6 +301,8 @@ fn gather(plan: &Plan, args: &Args, device: &str, scores: &Scores, wall_s: f64) 
             bytes_sent: status.bytes_sent,
             bytes_received: status.bytes_received,
             staleness_p95: staleness_p95(&metrics).unwrap_or(0),
+            training_time_ratio: status.training_time_ratio,
+            busy_time_ratio: status.busy_time_ratio,
             busy_seconds: sum("train_seconds"),
             rejected: status.rejected_shards,
         });

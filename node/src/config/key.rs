@@ -102,6 +102,12 @@ pub const KEYS: &[Key] = &[
         meaning: "Whether other members may ask this node's model about texts of theirs, where the charter allows predictions. An answer tells what the model makes of a text; see docs/security.md.",
     },
     Key {
+        name: "node.disk_max",
+        kind: Kind::Size(16 << 20, 1 << 50),
+        default: "\"0 B\"",
+        meaning: "Most bytes of all files in the node's directory, whoever wrote them, from \"16 MiB\"; 0: no bound. A node without room for its next saved state pauses and goes on when there is some.",
+    },
+    Key {
         name: "network.listen",
         kind: Kind::Addresses,
         default: "[\"/ip4/0.0.0.0/tcp/7171\"]",

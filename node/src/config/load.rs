@@ -403,6 +403,7 @@ mod tests {
             ("116 relays though nobody can dial it", b"[network]\nrelay = true\nbehind_router = true\n", &["network.relay", "set one of them only"]),
             ("116 nowhere to listen", b"[network]\nlisten = []\n", &["at least one address"]),
             ("116 unreachable external", b"[network]\nexternal = [\"/ip4/0.0.0.0/tcp/1\"]\n", &["nobody can be reached"]),
+            ("109 a name that leads to names", b"[network]\nbootstrap = [\"/dnsaddr/example.org/tcp/1\"]\n", &["nobody can be reached"]),
             ("same address twice", b"[network]\nlisten = [\"/ip4/0.0.0.0/tcp/1\", \"/ip4/0.0.0.0/tcp/1\"]\n", &["each address once"]),
             ("same key twice", b"[node]\nname = \"a\"\nname = \"b\"\n", &[":3:", "not TOML"]),
             ("half a line", b"[node]\nname = \"a", &[":2:", "not TOML"]),

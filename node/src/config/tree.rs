@@ -41,6 +41,8 @@ pub struct NodeSection {
     pub charter: PathBuf,
     /// Whether members may ask this node's model.
     pub answer_queries: bool,
+    /// Most bytes of all files in its directory; `None` for no bound.
+    pub disk_max: Option<u64>,
 }
 
 /// How the node is reached.
@@ -162,6 +164,7 @@ impl Config {
                     .map_or_else(|| base.to_path_buf(), |path| full("node.dir", path)),
                 charter: full("node.charter", text(value("node.charter"))),
                 answer_queries: switch(value("node.answer_queries")),
+                disk_max: size(value("node.disk_max")),
             },
             network: NetworkSection {
                 listen: addresses(value("network.listen")),
@@ -269,6 +272,8 @@ impl Config {
 
 fn is_reachable(address: &Multiaddr) -> bool {
     address.iter().all(|part| match part {
+        // It leads to whatever its owner writes; a node looks up plain names only.
+        Protocol::Dnsaddr(_) => false,
         Protocol::Ip4(ip) => !ip.is_unspecified() && !ip.is_multicast() && !ip.is_broadcast(),
         Protocol::Ip6(ip) => !ip.is_unspecified() && !ip.is_multicast(),
         Protocol::Tcp(port) | Protocol::Udp(port) => port != 0,

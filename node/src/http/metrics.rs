@@ -60,6 +60,24 @@ fn node(to: &mut Exposition, now: &Now) {
         "Estimated consensus distance over the norm of the mean delta.",
         s.consensus_distance_relative,
     );
+    to.gauge(
+        "starling_disk_used_bytes",
+        "Length of all files in the node's directory.",
+        Some(s.disk_used_bytes),
+    );
+    to.gauge("starling_disk_max_bytes", "What they may take: node.disk_max.", s.disk_max_bytes);
+    let is_paused = u8::from(s.trouble.is_some());
+    to.gauge("starling_disk_full", "1 while the node pauses for want of room on the disk.", Some(is_paused));
+    to.gauge(
+        "starling_training_time_ratio",
+        "Share of the time of complete outer steps spent in inner training, since the start.",
+        s.training_time_ratio,
+    );
+    to.gauge(
+        "starling_busy_time_ratio",
+        "Share of the time of complete outer steps spent in inner training or mixing, since the start.",
+        s.busy_time_ratio,
+    );
 }
 
 fn traffic(to: &mut Exposition, now: &Now) {
@@ -109,6 +127,11 @@ fn learning(to: &mut Exposition, feed: &Feed, story: &Story) {
         "starling_wait_seconds_total",
         "Time waited for peers at earlier outer steps.",
         s.wait_seconds,
+    );
+    to.counter(
+        "starling_outer_seconds_total",
+        "Wall time of complete outer steps, from one mix to the next, pauses left out.",
+        s.outer_seconds,
     );
     to.counter("starling_mixes_total", "Outer steps mixed.", s.mixes);
     to.counter("starling_alone_outer_steps_total", "Outer steps without any peer.", s.alone);

@@ -81,12 +81,15 @@ fn healthz(site: &Site) -> Response {
     }
 }
 
-/// Ready: it told its state within seconds and takes part in the run.
+/// Ready: it told its state within seconds, takes part in the run, and nothing keeps it from going on.
 fn readyz(site: &Site) -> Response {
     let Some(now) = site.feed.present() else { return starting() };
     let age = now.at.elapsed();
     if now.status.state.starts_with("stopped") {
         return answer::error(StatusCode::SERVICE_UNAVAILABLE, &escape::line(&now.status.state));
+    }
+    if let Some(trouble) = &now.status.trouble {
+        return answer::error(StatusCode::SERVICE_UNAVAILABLE, &escape::line(trouble));
     }
     if age > READY_WITHIN {
         return not_well("told nothing", age.as_secs_f64());

@@ -139,6 +139,8 @@ pub struct BulkLimits {
     pub streams_per_peer: usize,
     /// Streams all peers may hold open to us.
     pub streams_max: usize,
+    /// Time without a request after which a stream is closed.
+    pub stream_idle: Duration,
     /// Time without a byte after which a download is given up.
     pub stall: Duration,
     /// Least bytes per second of a download, averaged over `rate_window` of reading.
@@ -165,6 +167,7 @@ impl Default for BulkLimits {
             uploads_max: 16,
             streams_per_peer: 8,
             streams_max: 512,
+            stream_idle: STREAM_IDLE_SERVER,
             stall: Duration::from_secs(15),
             rate_min: 50_000,
             rate_window: Duration::from_secs(30),

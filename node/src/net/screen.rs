@@ -75,11 +75,17 @@ pub(super) fn is_sensible(address: &Multiaddr) -> bool {
             Some(IpAddr::V6(ip)) => !(ip.is_unspecified() || ip.is_multicast() || ip.is_unicast_link_local()),
             None => false,
         },
-        Some(Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_) | Protocol::Dnsaddr(_)) => true,
+        // Not /dnsaddr: it leads to whatever its owner writes, further names included.
+        Some(Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_)) => true,
         _ => false,
     };
+    let has_more_names = address.iter().skip(1).any(|part| is_name(&part));
     let has_bad_part = address.iter().any(|part| matches!(part, Protocol::Tcp(0) | Protocol::Udp(0)));
-    is_host && !has_bad_part && is_relay_named
+    is_host && !has_bad_part && !has_more_names && is_relay_named
+}
+
+fn is_name(part: &Protocol<'_>) -> bool {
+    matches!(part, Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_) | Protocol::Dnsaddr(_))
 }
 
 /// Whether this is a QUIC address.
@@ -170,9 +176,95 @@ impl<T: Transport + Unpin> Transport for Screened<T> {
     }
 }
 
+/// A transport in which names are looked up: for sensible addresses only. What a name leads to is dialled by a
+/// [`Screened`] one.
+pub(super) struct Named<T>(pub(super) T);
+
+impl<T: Transport + Unpin> Transport for Named<T> {
+    type Output = T::Output;
+    type Error = T::Error;
+    type ListenerUpgrade = T::ListenerUpgrade;
+    type Dial = T::Dial;
+
+    fn listen_on(&mut self, id: ListenerId, address: Multiaddr) -> Result<(), TransportError<Self::Error>> {
+        self.0.listen_on(id, address)
+    }
+
+    fn remove_listener(&mut self, id: ListenerId) -> bool {
+        self.0.remove_listener(id)
+    }
+
+    fn dial(
+        &mut self,
+        address: Multiaddr,
+        options: DialOpts,
+    ) -> Result<Self::Dial, TransportError<Self::Error>> {
+        if !is_sensible(&address) {
+            return Err(TransportError::MultiaddrNotSupported(address));
+        }
+        self.0.dial(address, options)
+    }
+
+    fn poll(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<TransportEvent<Self::ListenerUpgrade, Self::Error>> {
+        Pin::new(&mut self.0).poll(cx)
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use libp2p::core::Endpoint;
+    use libp2p::core::transport::PortUse;
+
     use super::*;
+
+    /// Takes every address and dials nothing.
+    #[derive(Default)]
+    struct Taking(Vec<Multiaddr>);
+
+    impl Transport for Taking {
+        type Output = ();
+        type Error = std::io::Error;
+        type ListenerUpgrade = std::future::Pending<Result<(), std::io::Error>>;
+        type Dial = std::future::Pending<Result<(), std::io::Error>>;
+
+        fn listen_on(&mut self, _: ListenerId, _: Multiaddr) -> Result<(), TransportError<Self::Error>> {
+            Ok(())
+        }
+
+        fn remove_listener(&mut self, _: ListenerId) -> bool {
+            false
+        }
+
+        fn dial(&mut self, to: Multiaddr, _: DialOpts) -> Result<Self::Dial, TransportError<Self::Error>> {
+            self.0.push(to);
+            Ok(std::future::pending())
+        }
+
+        fn poll(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<TransportEvent<Self::ListenerUpgrade, Self::Error>> {
+            Poll::Pending
+        }
+    }
+
+    #[test]
+    fn no_name_is_looked_up_that_leads_to_further_names() {
+        let options = DialOpts { role: Endpoint::Dialer, port_use: PortUse::Reuse };
+        let mut named = Named(Taking::default());
+        for (text, is_dialled) in [
+            ("/dns4/node.example/tcp/1", true),
+            ("/ip4/9.9.9.9/tcp/1", true),
+            ("/dnsaddr/node.example", false),
+            ("/dns4/node.example/dnsaddr/other.example/tcp/1", false),
+        ] {
+            assert_eq!(named.dial(address(text), options).is_ok(), is_dialled, "{text}");
+        }
+        assert_eq!(named.0.0.len(), 2);
+    }
 
     fn address(text: &str) -> Multiaddr {
         text.parse().expect("a test writes valid addresses")
@@ -192,6 +284,10 @@ mod tests {
             "/ip4/192.0.2.1/tcp/0",
             "/unix/socket",
             "/memory/1",
+            "/dnsaddr/node.example",
+            "/dnsaddr/node.example/tcp/1",
+            "/dns4/node.example/dns4/other.example/tcp/1",
+            "/ip4/9.9.9.9/tcp/1/dnsaddr/node.example",
             "/ip4/9.9.9.9/tcp/1/p2p-circuit",
             "/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN/p2p-circuit",
         ] {

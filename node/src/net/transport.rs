@@ -14,7 +14,7 @@ use crate::net::counted::{Counted, Meter};
 use crate::net::error::NetError;
 use crate::net::limits::HANDSHAKE;
 use crate::net::muxer::Muxing;
-use crate::net::screen::Screened;
+use crate::net::screen::{Named, Screened};
 use crate::net::secured::upgrade::Secured;
 
 type Link = Boxed<(PeerId, StreamMuxerBox)>;
@@ -26,7 +26,7 @@ pub(super) fn build(
     meter: &Meter,
 ) -> Result<(Link, relay::client::Behaviour), NetError> {
     let direct = match dns::tokio::Transport::system(links(key, allows_loopback, meter)?) {
-        Ok(resolving) => resolving.boxed(),
+        Ok(resolving) => Named(resolving).boxed(),
         Err(error) => {
             tracing::warn!(%error, "no name server is configured: /dns addresses cannot be dialled, /ip4 and /ip6 can");
             links(key, allows_loopback, meter)?

@@ -1,5 +1,6 @@
 //! What a restart finds: the last complete outer step, and how far this key may have signed beyond it.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use thiserror::Error;
 
 use crate::store::atomic::{Durability, replace};
 use crate::store::disk::{Disk, RealDisk};
+use crate::store::room::is_scarce;
 use crate::store::state::{Blob, Content, Generation, StateError, StateStore};
 use crate::trainer::job::Checkpoint;
 
@@ -43,6 +45,21 @@ pub enum RestoreError {
         /// Why.
         why: String,
     },
+    /// The reservation cannot be raised: nothing of that outer step is signed.
+    #[error("could not reserve an outer step in {path}: {source}", path = path.display())]
+    Raise {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl RestoreError {
+    /// Whether room, file handles or memory are used up, so that it may work later.
+    pub fn is_scarce(&self) -> bool {
+        matches!(self, Self::Raise { source, .. } if is_scarce(source))
+    }
 }
 
 /// Opens the run's folder of generations.
@@ -127,6 +144,6 @@ impl Reservation {
     /// Raises the mark; durable when this returns.
     pub fn raise(&self, step: OuterStep) -> Result<(), RestoreError> {
         replace(&*self.disk, &self.path, format!("{step}\n").as_bytes(), Durability::Machine)
-            .map_err(|e| RestoreError::Reserved { path: self.path.clone(), why: e.to_string() })
+            .map_err(|source| RestoreError::Raise { path: self.path.clone(), source })
     }
 }

@@ -29,7 +29,7 @@ use crate::net::event::{FailReason, NetEvent};
 use crate::net::handle::NetHandle;
 use crate::net::link::Link;
 use crate::runtime::asking::{Asking, Due};
-use crate::runtime::checkpoint::{Held, Reservation};
+use crate::runtime::checkpoint::{Held, Reservation, RestoreError};
 use crate::runtime::clock::Clock;
 use crate::runtime::control::{Control, Seen};
 use crate::runtime::fetching::Fetches;
@@ -38,10 +38,11 @@ use crate::runtime::local::Knock;
 use crate::runtime::membership;
 use crate::runtime::notes::Notes;
 use crate::runtime::sketches::Sketches;
+use crate::runtime::storage::Storage;
 use crate::runtime::traffic::Traffic;
 use crate::store::blocks::Blocks;
 use crate::store::ledger::LedgerFile;
-use crate::store::state::StateStore;
+use crate::store::state::{StateError, StateStore};
 use crate::telemetry::service;
 use crate::trainer::job::{Report, ShardBytes};
 use crate::trainer::responder::{Answered, Responder};
@@ -113,8 +114,10 @@ pub struct Driver {
     pub(super) is_committing: bool,
     pub(super) commits: mpsc::UnboundedReceiver<Committed>,
     pub(super) commit_done: mpsc::UnboundedSender<Committed>,
-    pub(super) reserved: mpsc::UnboundedReceiver<Result<OuterStep, String>>,
-    pub(super) reserve_done: mpsc::UnboundedSender<Result<OuterStep, String>>,
+    pub(super) reserved: mpsc::UnboundedReceiver<Reserved>,
+    pub(super) reserve_done: mpsc::UnboundedSender<Reserved>,
+    /// What waits for room on the disk.
+    pub(super) storage: Storage,
     pub(super) sketches: Sketches,
     pub(super) listening: Vec<String>,
     pub(super) status_every: Duration,
@@ -141,10 +144,13 @@ async fn next_knock(knocks: &mut Option<mpsc::Receiver<Knock>>) -> Option<Knock>
     }
 }
 
+/// An outer step is reserved, or could not be.
+pub type Reserved = Result<OuterStep, (OuterStep, RestoreError)>;
+
 /// The store comes back from the thread that wrote a generation.
 pub struct Committed {
     pub(super) store: StateStore,
-    pub(super) result: Result<Held, String>,
+    pub(super) result: Result<Held, StateError>,
 }
 
 impl Driver {
@@ -193,7 +199,7 @@ impl Driver {
                 },
                 Some(reserved) = self.reserved.recv() => match reserved {
                     Ok(step) => self.feed(Input::Reserved(step)),
-                    Err(why) => self.fault = Some(DriverError::Disk(why)),
+                    Err((step, error)) => self.unreserved(step, &error),
                 },
                 Some(committed) = self.commits.recv() => self.committed(committed),
                 Some(answered) = self.answers.recv() => self.answered_query(answered),
@@ -211,8 +217,9 @@ impl Driver {
         }
     }
 
-    /// Writes the status files, and asks for the links that the next ones tell of.
+    /// Looks after the disk, writes the status files, and asks for the links that the next ones tell of.
     fn tell_status(&mut self) {
+        self.tend_disk();
         self.write_status("");
         service::notify("WATCHDOG=1");
         if let Some(recorder) = &mut self.recorder {
@@ -269,6 +276,9 @@ impl Driver {
         let mut out = Outbox::default();
         let now = self.clock.now();
         self.record(|recorder| recorder.happened(now, &input));
+        if matches!(input, Input::Command(Command::Pause)) {
+            self.notes.figures.time.interrupted();
+        }
         self.peer.handle(now, input, &mut out);
         self.perform(&mut out);
     }

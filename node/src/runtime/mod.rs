@@ -16,5 +16,8 @@ pub mod perform;
 pub mod querying;
 pub mod setup;
 pub mod sketches;
+pub mod storage;
+pub mod storing;
 pub mod traffic;
 pub mod visit;
+pub mod worktime;

@@ -18,6 +18,7 @@ use crate::board::now::Now;
 use crate::control::order::Verb;
 use crate::net::counters::Counts;
 use crate::runtime::clock::seconds_since_1970;
+use crate::runtime::worktime::WorkTime;
 use crate::store::lines::{Lines, Metric};
 use crate::store::status::{NodeStatus, PeerStatus};
 
@@ -35,8 +36,8 @@ pub struct Figures {
     pub published_bytes: u64,
     /// What those updates would have been as plain f32.
     pub dense_bytes: u64,
-    /// Seconds of training.
-    pub busy_seconds: f64,
+    /// How much of its time the node computes.
+    pub time: WorkTime,
     /// Estimated consensus distance over the norm of the delta.
     pub consensus_relative: Option<f64>,
 }
@@ -80,6 +81,21 @@ impl Notes {
         for lines in [&mut self.events, &mut self.metrics, &mut self.evaluations, &mut self.topology] {
             lines.keep_within(bytes_max);
         }
+    }
+
+    /// Adds nothing to any of the files while held, for want of room; who watches sees it all.
+    pub fn hold(&mut self, is_held: bool) {
+        for lines in [&mut self.events, &mut self.metrics, &mut self.evaluations, &mut self.topology] {
+            lines.hold(is_held);
+        }
+    }
+
+    /// Writes that there is no room on the disk and why, or that there is some again.
+    pub fn room(&mut self, lack: Option<&str>) {
+        self.line(match lack {
+            Some(why) => json!({ "event": "no_room", "why": why }),
+            None => json!({ "event": "room" }),
+        });
     }
 
     /// Writes one number.
@@ -143,8 +159,8 @@ impl Notes {
         match event {
             Event::Trained { step, inner_steps, dropped, samples, loss, seconds } => {
                 self.inner_steps += u64::from(*inner_steps);
-                self.figures.busy_seconds += seconds;
                 if *inner_steps > 0 {
+                    self.figures.time.trained(*seconds);
                     self.figures.loss = Some(*loss);
                     self.metric(step.0, "loss", *loss, BTreeMap::new());
                     self.metric(step.0, "train_seconds", *seconds, BTreeMap::new());
@@ -174,6 +190,9 @@ impl Notes {
                 self.metric(step.0, "pulled_distance_relative", *distance, BTreeMap::new());
                 self.metric(step.0, "pull_seconds", *pull_seconds, BTreeMap::new());
                 self.metric(step.0, "mix_seconds", *mix_seconds, BTreeMap::new());
+                if let Some(seconds) = self.figures.time.mixed(*mix_seconds, Instant::now()) {
+                    self.metric(step.0, "outer_seconds", seconds, BTreeMap::new());
+                }
             }
             Event::Evaluated { step, metric, score, loss, samples } => {
                 self.metric(step.0, "score", f64::from(*score), BTreeMap::from([("metric", metric.clone())]));
@@ -183,6 +202,8 @@ impl Notes {
                 }));
             }
             Event::Offence { offence, .. } => self.refused(*offence),
+            // The peer pauses by itself then.
+            Event::KeyInUseElsewhere { .. } => self.figures.time.interrupted(),
             _ => {}
         }
     }

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use protocol::crypto::keys::Keypair;
 use protocol::exchange::serve::Reply;
@@ -40,7 +40,9 @@ use crate::runtime::fetching::{Fetch, Fetches, request};
 use crate::runtime::notes::Notes;
 use crate::runtime::setup::SetupError;
 use crate::runtime::sketches::Sketches;
+use crate::runtime::storage::Storage;
 use crate::store::keys::Identity;
+use crate::store::room::Space;
 use crate::store::sequence::Sequence;
 use crate::store::status::{self, NodeStatus, PEERS_FILE, PeerStatus, STATUS_FILE};
 
@@ -69,6 +71,8 @@ pub struct ObserverParts {
     pub net: NetConfig,
     /// Most bytes of each record file; `None` for no bound.
     pub records_max: Option<u64>,
+    /// Most bytes of the directory; `None` for no bound.
+    pub disk_max: Option<u64>,
     /// Who follows its story, and where they look at it.
     pub watched: Option<(Feed, String)>,
 }
@@ -88,6 +92,7 @@ pub struct Observer {
     charter: SignedCharter,
     is_member: bool,
     listening: Vec<String>,
+    storage: Storage,
     dir: PathBuf,
     name: String,
 }
@@ -133,6 +138,7 @@ impl Observer {
             charter: parts.charter,
             is_member: parts.is_member,
             listening: Vec::new(),
+            storage: Storage::new(parts.disk_max, 0),
             dir: parts.dir,
             name: parts.name,
         })
@@ -162,7 +168,10 @@ impl Observer {
                     Some(event) => self.net_event(event),
                     None => return Err(DriverError::Disk("the network task ended; see the log".to_owned())),
                 },
-                _ = status.tick() => self.write_status("observing"),
+                _ = status.tick() => {
+                    self.tend_disk();
+                    self.write_status("observing");
+                }
                 () = tokio::time::sleep(wake) => self.feed(Input::Wake),
             }
         }
@@ -366,6 +375,17 @@ impl Observer {
         }
     }
 
+    /// Looks at the disk now and then; records wait for room, everything else goes on.
+    fn tend_disk(&mut self) {
+        let now = Instant::now();
+        if self.storage.is_due(now)
+            && let Ok(space) = Space::look(&self.dir)
+        {
+            self.storage.looked(space, now);
+            self.notes.hold(self.storage.trouble().is_some());
+        }
+    }
+
     fn write_status(&mut self, state: &str) {
         let s = self.peer.status();
         let counters = self.net.counters();
@@ -384,6 +404,9 @@ impl Observer {
             bytes_received: counters.wire_received,
             consensus_distance_relative: self.notes.figures.consensus_relative,
             state: state.to_owned(),
+            trouble: self.storage.trouble(),
+            disk_used_bytes: self.storage.space().used,
+            disk_max_bytes: self.storage.bytes_max(),
             listening: self.listening.clone(),
             rejected_shards: self.notes.figures.rejected_shards,
             process: std::process::id(),

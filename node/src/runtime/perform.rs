@@ -9,16 +9,18 @@ use protocol::peer::output::{Outbox, Output, Verdict};
 use protocol::wire::offence::Offence;
 
 use crate::net::command::{AnswerBody, GossipTag, InboundTag, NetCommand, Verdict as NetVerdict};
-use crate::runtime::checkpoint;
 use crate::runtime::clock::seconds_since_1970;
 use crate::runtime::control::Seen;
-use crate::runtime::driver::{Committed, Driver, DriverError, Ended};
+use crate::runtime::driver::{Driver, DriverError, Ended};
 use crate::runtime::fetching::{Fetch, request};
 use crate::runtime::membership::{self, read_piece};
 use crate::store::redeemed::Redeemed;
 use crate::store::status::{self, NodeStatus, PEERS_FILE, PeerStatus, STATUS_FILE};
 use crate::telemetry::service;
-use crate::trainer::job::{Checkpoint, Job};
+use crate::trainer::job::Job;
+
+/// What a node does while it waits for room.
+const NO_ROOM: &str = "paused: no room on the disk";
 
 impl Driver {
     pub(super) fn perform(&mut self, out: &mut Outbox) {
@@ -55,7 +57,7 @@ impl Driver {
             Output::Hangup(peer) => self.net.send(NetCommand::Hangup { peer }),
             Output::Ban(peer) => self.net.send(NetCommand::Ban { peer }),
             Output::Unban(peer) => self.net.send(NetCommand::Unban { peer }),
-            Output::Train(order) => self.order(Job::Train(order)),
+            Output::Train(order) => self.train(order),
             Output::MixAhead(order) => {
                 // Handed over, not copied: what is mixed makes room for what comes.
                 let shards = order.sources.iter();
@@ -69,12 +71,7 @@ impl Driver {
             }
             Output::Evaluate(step) => self.order(Job::Evaluate(step)),
             Output::Reserve(step) => self.reserve(step),
-            Output::Append(bytes) => {
-                if let Err(error) = self.ledger.append(&bytes) {
-                    self.fault = Some(DriverError::Disk(error.to_string()));
-                }
-                self.notes.ledger(&bytes);
-            }
+            Output::Append(bytes) => self.append(bytes),
             Output::Commit(_) => self.commit(),
             // The block store keeps as many versions as the peer serves: these are gone there already.
             Output::Forget(_) => {}
@@ -82,7 +79,7 @@ impl Driver {
         }
     }
 
-    fn order(&mut self, job: Job) {
+    pub(super) fn order(&mut self, job: Job) {
         if !self.trainer.order(job) {
             self.fault = Some(DriverError::Trainer("its thread ended; see the log".to_owned()));
         }
@@ -168,59 +165,11 @@ impl Driver {
         });
     }
 
-    fn reserve(&mut self, step: OuterStep) {
-        let (path, done) = (self.reservation.clone(), self.reserve_done.clone());
-        tokio::task::spawn_blocking(move || {
-            let result = path.raise(step).map(|()| step).map_err(|e| e.to_string());
-            // The driver may have ended meanwhile; then nobody needs the word.
-            let _ = done.send(result);
-        });
-    }
-
-    /// Asks the trainer for copies unless a checkpoint is under way or was taken just now.
-    fn commit(&mut self) {
-        let Some(every) = self.checkpoint_every else { return };
-        let is_due = self.checkpointed.is_none_or(|last| last.elapsed() >= every);
-        if self.is_committing || !is_due {
-            return;
-        }
-        self.is_committing = true;
-        self.snapshot = Some(self.peer.snapshot());
-        self.order(Job::Checkpoint);
-    }
-
-    pub(super) fn write_generation(&mut self, copies: Checkpoint) {
-        let (Some(mut store), Some(snapshot)) = (self.state.take(), self.snapshot.take()) else { return };
-        if let Err(error) = self.ledger.sync() {
-            self.fault = Some(DriverError::Disk(error.to_string()));
-            return;
-        }
-        let done = self.commit_done.clone();
-        let newest = self.held;
-        tokio::task::spawn_blocking(move || {
-            let result =
-                checkpoint::commit(&mut store, newest, &snapshot, &copies).map_err(|e| e.to_string());
-            let _ = done.send(Committed { store, result });
-        });
-    }
-
-    pub(super) fn committed(&mut self, committed: Committed) {
-        self.state = Some(committed.store);
-        self.is_committing = false;
-        self.checkpointed = Some(std::time::Instant::now());
-        match committed.result {
-            Ok(held) => {
-                self.held = Some(held);
-                tracing::debug!(generation = held.generation, step = %held.step, "checkpoint committed");
-            }
-            Err(why) => tracing::error!(%why, "no checkpoint: training goes on, the last one stays"),
-        }
-    }
-
     /// Saves and says where; the peer's last complete outer step is what a restart goes on from.
     pub(super) async fn end(mut self, ended: Ended) -> Ended {
         service::notify("STOPPING=1");
         self.checkpoint_every = Some(std::time::Duration::ZERO);
+        self.write_waiting();
         if !self.is_committing {
             self.commit();
         }
@@ -318,7 +267,16 @@ impl Driver {
             bytes_sent: counters.wire_sent,
             bytes_received: counters.wire_received,
             consensus_distance_relative: figures.consensus_relative,
-            state: if state.is_empty() { s.state.to_owned() } else { state.to_owned() },
+            training_time_ratio: figures.time.training_ratio(),
+            busy_time_ratio: figures.time.busy_ratio(),
+            state: match state {
+                "" if self.storage.is_holding() => NO_ROOM.to_owned(),
+                "" => s.state.to_owned(),
+                other => other.to_owned(),
+            },
+            trouble: self.storage.trouble(),
+            disk_used_bytes: self.storage.space().used,
+            disk_max_bytes: self.storage.bytes_max(),
             listening: self.listening.clone(),
             rejected_shards: figures.rejected_shards,
             process: std::process::id(),

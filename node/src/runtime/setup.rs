@@ -33,6 +33,7 @@ use crate::runtime::journal::{Recorder, peer_seed};
 use crate::runtime::local;
 use crate::runtime::membership::{self, MembershipError};
 use crate::runtime::notes::Notes;
+use crate::runtime::storage::Storage;
 use crate::store::blocks::Blocks;
 use crate::store::keys::Identity;
 use crate::store::ledger::{Durable, LedgerFile, LedgerFileError};
@@ -72,6 +73,8 @@ pub struct NodeParts {
     pub status_every: Duration,
     /// Most bytes of each record file; `None` for no bound.
     pub records_max: Option<u64>,
+    /// Most bytes of the node's directory; `None` for no bound.
+    pub disk_max: Option<u64>,
     /// Whether the node ends when the run is through and nobody needs it.
     pub ends_when_drained: bool,
     /// Who steers and watches it.
@@ -226,6 +229,8 @@ pub fn start(parts: NodeParts) -> Result<Driver, SetupError> {
     let (due, asking_due) = mpsc::unbounded_channel();
     let asking = Asking::new(run, labels, due);
     let (net, events) = crate::net::start::start(parts.net)?;
+    // Who saves nothing needs no room for it.
+    let storage = Storage::new(parts.disk_max, parts.checkpoint_every.map_or(0, |_| parameters as u64));
     let (commit_done, commits) = mpsc::unbounded_channel();
     let (reserve_done, reserved) = mpsc::unbounded_channel();
     let (links_told, links) = mpsc::unbounded_channel();
@@ -265,6 +270,7 @@ pub fn start(parts: NodeParts) -> Result<Driver, SetupError> {
         commit_done,
         reserved,
         reserve_done,
+        storage,
         sketches: Default::default(),
         listening: Vec::new(),
         status_every: parts.status_every,

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::store::disk::{Disk, DiskFile, RealDisk};
+use crate::store::room::is_scarce;
 
 /// Largest record, bytes; a mix of 22 shards with weights takes about 4 KiB.
 pub const RECORD_BYTES_MAX: usize = 1024 * 1024;
@@ -75,6 +76,13 @@ pub enum LedgerFileError {
         /// The file.
         path: PathBuf,
     },
+}
+
+impl LedgerFileError {
+    /// Whether room, file handles or memory are used up, so that it may work later.
+    pub fn is_scarce(&self) -> bool {
+        matches!(self, Self::Disk { source, .. } if is_scarce(source))
+    }
 }
 
 /// The open ledger of a node. The caller holds the lock of the node's directory.

@@ -48,6 +48,7 @@ pub struct Lines {
     lost: u64,
     pause: u64,
     pause_left: u64,
+    is_held: bool,
 }
 
 impl Lines {
@@ -68,6 +69,7 @@ impl Lines {
             lost: 0,
             pause: 0,
             pause_left: 0,
+            is_held: false,
         };
         lines.reopen()?;
         Ok(lines)
@@ -75,6 +77,10 @@ impl Lines {
 
     /// Writes one line; returns whether it is in the file. Never fails: see [`Lines::lost`].
     pub fn put(&mut self, value: &impl Serialize) -> bool {
+        if self.is_held {
+            self.lost += 1;
+            return false;
+        }
         if self.pause_left > 0 {
             self.pause_left -= 1;
             self.lost += 1;
@@ -110,6 +116,11 @@ impl Lines {
     /// Bounds the file: before it would grow beyond, it becomes `NAME.old` in place of the one before.
     pub fn keep_within(&mut self, bytes_max: Option<u64>) {
         self.bytes_max = bytes_max;
+    }
+
+    /// Writes nothing while held: lines are counted as lost.
+    pub fn hold(&mut self, is_held: bool) {
+        self.is_held = is_held;
     }
 
     /// Lines that did not reach the file.
@@ -204,6 +215,19 @@ mod tests {
         }
         drop(lines);
         assert!(Lines::open(&path).unwrap().put(&"more"), "it goes on after a restart");
+    }
+
+    #[test]
+    fn a_held_file_does_not_grow() {
+        let dir = folder();
+        let path = dir.path().join("events.jsonl");
+        let mut lines = Lines::open(&path).unwrap();
+        assert!(lines.put(&1));
+        lines.hold(true);
+        assert!(!lines.put(&2) && lines.lost() == 1);
+        lines.hold(false);
+        assert!(lines.put(&3));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "1\n3\n");
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! From the ground up: [`disk`] is the seam to the file system; [`atomic`] replaces a file whole; [`keys`] (locked by a
 //! [`passphrase`] if so wanted), [`lock`],
 //! [`state`] (with [`manifest`]), [`sequence`], [`redeemed`], [`ledger`], [`lines`], [`journal`] and [`status`] are the files of a node's directory;
-//! [`backup`] copies them; [`blocks`] is memory only.
+//! [`backup`] copies them, [`room`] counts them; [`blocks`] is memory only.
 
 pub mod atomic;
 pub mod backup;
@@ -22,6 +22,7 @@ mod locked;
 pub mod manifest;
 pub mod passphrase;
 pub mod redeemed;
+pub mod room;
 pub mod sealed;
 pub mod sequence;
 pub mod state;

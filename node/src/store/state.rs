@@ -18,6 +18,7 @@ use protocol::id::{Hash, RunId};
 use crate::store::atomic::{self, Durability, TEMPORARY};
 use crate::store::disk::{self, Disk, RealDisk};
 use crate::store::manifest::{self, Contents, MANIFEST, Manifest};
+use crate::store::room::is_scarce;
 use crate::store::sealed::{self, SEALED_BYTES_MAX};
 
 /// Generations of the run kept on disk.
@@ -87,6 +88,13 @@ pub enum StateError {
         /// What is wrong with it.
         reason: String,
     },
+}
+
+impl StateError {
+    /// Whether room, file handles or memory are used up, so that it may work later.
+    pub fn is_scarce(&self) -> bool {
+        matches!(self, Self::Disk { source, .. } if is_scarce(source))
+    }
 }
 
 /// Something the owner of the node should read; nothing here stops the node.

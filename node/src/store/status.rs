@@ -55,8 +55,18 @@ pub struct NodeStatus {
     pub bytes_received: u64,
     /// Estimated consensus distance over the norm of the weights.
     pub consensus_distance_relative: Option<f64>,
+    /// Share of the time of complete outer steps, since the node started, that it spent in inner training.
+    pub training_time_ratio: Option<f64>,
+    /// The same in inner training or mixing.
+    pub busy_time_ratio: Option<f64>,
     /// What the node does now, one word: starting, training, waiting, settling, done, stopping ...
     pub state: String,
+    /// What keeps it from going on by itself, and what to do; `None` when nothing does.
+    pub trouble: Option<String>,
+    /// Bytes of all files in its directory, as last looked at.
+    pub disk_used_bytes: u64,
+    /// Bytes they may take; `None` for no bound.
+    pub disk_max_bytes: Option<u64>,
     /// Addresses the node listens on.
     pub listening: Vec<String>,
     /// Shards refused so far.

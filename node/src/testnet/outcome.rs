@@ -91,6 +91,10 @@ pub struct NodeOutcome {
     pub bytes_received: u64,
     /// 95th percentile of the age of the updates it pulled, outer steps.
     pub staleness_p95: u32,
+    /// Share of the time of its outer steps in which it trained; absent before the first complete one.
+    pub training_time_ratio: Option<f64>,
+    /// Share of that time in which it trained or mixed.
+    pub busy_time_ratio: Option<f64>,
     /// Time spent on inner steps, seconds.
     pub busy_seconds: f64,
     /// Shards and messages it refused.
@@ -174,6 +178,8 @@ impl NodeOutcome {
             "bytes_sent": self.bytes_sent,
             "bytes_received": self.bytes_received,
             "staleness_p95": self.staleness_p95,
+            "training_time_ratio": self.training_time_ratio,
+            "busy_time_ratio": self.busy_time_ratio,
             "outer_steps": self.outer_steps,
         })
     }
@@ -260,6 +266,8 @@ pub(crate) mod tests {
             bytes_sent: 6_100_000,
             bytes_received: 5_960_000,
             staleness_p95: 1,
+            training_time_ratio: Some(0.79),
+            busy_time_ratio: Some(0.82),
             busy_seconds: 41.6,
             rejected: 0,
         };
@@ -325,7 +333,7 @@ pub(crate) mod tests {
         );
         assert_eq!(
             keys(&json["nodes"][0]),
-            "bytes_received bytes_sent name organization outer_steps parameters samples score_alone score_together staleness_p95 variant"
+            "busy_time_ratio bytes_received bytes_sent name organization outer_steps parameters samples score_alone score_together staleness_p95 training_time_ratio variant"
         );
         assert_eq!(json["nodes"][0]["score_alone"], 0.631);
         assert!(json["nodes"][1]["score_alone"].is_null());

@@ -104,6 +104,7 @@ fn node_table(outcome: &Outcome) -> String {
         "received".to_owned(),
         "staleness p95".to_owned(),
         "training".to_owned(),
+        "computing".to_owned(),
         "rejected".to_owned(),
     ];
     let mut html =
@@ -128,6 +129,7 @@ fn node_table(outcome: &Outcome) -> String {
             bytes(node.bytes_received),
             node.staleness_p95.to_string(),
             duration(node.busy_seconds),
+            or_dash(node.busy_time_ratio, percent),
             node.rejected.to_string(),
         ];
         html += &format!("<tr><th scope=\"row\">{}</th>", text(&named(node)));

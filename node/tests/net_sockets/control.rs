@@ -1,5 +1,5 @@
-//! Strangers that break the rules of gossip's control messages, and of the table of peers: rows 79 to 100 of the
-//! catalogue of bad input. The node hears nothing of it, keeps its memory, and goes on talking with the others.
+//! Strangers that break the rules of gossip's control messages: rows 79 to 96 of the catalogue of bad input. The node
+//! hears nothing of it and goes on talking with the others.
 
 use std::sync::Arc;
 
@@ -16,12 +16,12 @@ use crate::support::{Node, run_id};
 const GOSSIP: StreamProtocol = StreamProtocol::new("/meshsub/1.1.0");
 
 /// A field of a protocol buffer that holds bytes.
-fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
     [&[number << 3 | 2][..], &varint(bytes.len() as u64), bytes].concat()
 }
 
 /// A field that holds a number.
-fn number(field: u8, value: u64) -> Vec<u8> {
+pub(crate) fn number(field: u8, value: u64) -> Vec<u8> {
     [&[field << 3][..], &varint(value)].concat()
 }
 
@@ -35,7 +35,7 @@ fn varint(mut value: u64) -> Vec<u8> {
     bytes
 }
 
-fn framed(message: &[u8]) -> Vec<u8> {
+pub(crate) fn framed(message: &[u8]) -> Vec<u8> {
     [&varint(message.len() as u64), message].concat()
 }
 
@@ -131,7 +131,7 @@ const HONEST: &str = "honest:";
 
 /// Says something and waits until the other end heard it; again after a while, for gossip may lose a word. What is heard
 /// meanwhile is what the honest said before.
-async fn is_heard(from: &Node, to: &mut Node, words: &str) {
+pub(crate) async fn is_heard(from: &Node, to: &mut Node, words: &str) {
     let words = format!("{HONEST} {words}");
     for round in 0..12 {
         from.net.send(NetCommand::Publish { bytes: Arc::from(format!("{words} {round}").into_bytes()) });

@@ -37,6 +37,24 @@ impl Stranger {
 
     /// A stranger that dialled this node, and lets the node open streams of this protocol, too.
     pub(crate) async fn that_takes(node: &Node, protocol: Option<StreamProtocol>) -> Self {
+        Self::start(node, protocol, |_| Vec::new()).await
+    }
+
+    /// A stranger that dialled this node, and says these bytes, made from its name, on every stream of this protocol
+    /// that the node opens.
+    pub(crate) async fn that_tells(
+        node: &Node,
+        protocol: StreamProtocol,
+        bytes: impl FnOnce(&PeerId) -> Vec<u8>,
+    ) -> Self {
+        Self::start(node, Some(protocol), bytes).await
+    }
+
+    async fn start(
+        node: &Node,
+        protocol: Option<StreamProtocol>,
+        says: impl FnOnce(&PeerId) -> Vec<u8>,
+    ) -> Self {
         let mut swarm = SwarmBuilder::with_new_identity()
             .with_tokio()
             .with_tcp(tcp::Config::default(), Secured::new, yamux::Config::default)
@@ -45,12 +63,18 @@ impl Stranger {
             .expect("it cannot fail")
             .build();
         let mut control = swarm.behaviour().new_control();
+        let says = says(swarm.local_peer_id());
         let mut taken = protocol.map(|name| control.accept(name).expect("nobody else takes them"));
         tokio::spawn(async move {
             let mut streams = Vec::new();
             while let Some(all) = &mut taken
-                && let Some((_, stream)) = all.next().await
+                && let Some((_, mut stream)) = all.next().await
             {
+                if !says.is_empty() {
+                    // The node may have gone.
+                    let _ = stream.write_all(&says).await;
+                    let _ = stream.close().await;
+                }
                 streams.push(stream);
             }
         });
@@ -486,4 +510,20 @@ async fn a_frame_that_never_ends_cuts_the_link() {
         _ => None,
     });
     assert_eq!(told.await, OffenceKind::Malformed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_on_which_nothing_is_asked_is_closed_and_the_link_stays() {
+    let mut config = config("idle", 1);
+    config.limits.stream_idle = Duration::from_millis(300);
+    let node = Node::with(config, table(b"it", &parts(1, 1, 1_000))).await;
+    let mut stranger = Stranger::at(&node).await;
+    let mut idle = stranger.open().await;
+    idle.flush().await.expect("open");
+    assert!(ends(&mut idle).await);
+    assert!(stranger.closed.try_recv().is_err(), "the link stays");
+    let mut stream = stranger.open().await;
+    stream.write_all(&request(1, b"it")).await.expect("open");
+    stream.flush().await.expect("open");
+    assert_eq!(answer(&mut stream).await[..2], [1, 0]);
 }

@@ -10,3 +10,4 @@ mod pulling;
 mod routers;
 mod starting;
 mod support;
+mod table;

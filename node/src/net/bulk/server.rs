@@ -22,8 +22,8 @@ use crate::net::event::{
     NetEvent, OffenceKind, REFUSED_MALFORMED, REFUSED_SIZE, REFUSED_TAG, REFUSED_VERSION,
 };
 use crate::net::limits::{
-    ANSWER_WITHIN, BulkLimits, PART_BYTES_MAX, REQUEST_FRAME_BYTES_MAX, STREAM_IDLE_SERVER,
-    STREAMS_REFUSED_MAX, UPLOAD_QUEUE, UPLOAD_STALL,
+    ANSWER_WITHIN, BulkLimits, PART_BYTES_MAX, REQUEST_FRAME_BYTES_MAX, STREAMS_REFUSED_MAX, UPLOAD_QUEUE,
+    UPLOAD_STALL,
 };
 use crate::net::translate::from_libp2p;
 
@@ -228,7 +228,7 @@ impl Shared {
 /// Answers the requests of one stream, one after the other, until it ends.
 async fn serve(shared: Arc<Shared>, peer: PeerId, mut stream: Stream, _seat: Seat) {
     loop {
-        let frame = match read_frame(&mut stream, REQUEST_FRAME_BYTES_MAX, STREAM_IDLE_SERVER).await {
+        let frame = match read_frame(&mut stream, REQUEST_FRAME_BYTES_MAX, shared.limits.stream_idle).await {
             Ok(body) => RequestFrame::parse(&body),
             Err(Broken::Empty) => Err(FrameError::Malformed),
             Err(Broken::TooLong) => return shared.report(peer, OffenceKind::TooLong, true),
