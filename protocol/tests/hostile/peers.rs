@@ -24,7 +24,7 @@ use protocol::time::{Span, Time, UnixSeconds};
 use protocol::wire::announce::Announce;
 use protocol::wire::certificate::{Certificate, Revocation, Rotation};
 use protocol::wire::charter::{Admission, Charter, Member, SignedCharter};
-use protocol::wire::choice::Stage;
+use protocol::wire::choice::{Codec, Stage};
 use protocol::wire::credential::{Credential, Rotated};
 use protocol::wire::manifest::{Expected, Manifest};
 use protocol::wire::message::{Body, Message};
@@ -122,10 +122,14 @@ impl Bench {
     }
 
     fn manifest(&self, key: u8, step: u32) -> Vec<u8> {
+        self.manifest_in(key, step, Codec::Int8)
+    }
+
+    fn manifest_in(&self, key: u8, step: u32, codec: Codec) -> Vec<u8> {
         let shards: Vec<Hash> = (0..SHARDS as u8).map(|i| Hash([16 * key + i; 32])).collect();
         let root = merkle::root(&shards);
         let (run, step) = (self.charter.run(), OuterStep(step));
-        Manifest { run, step, shards, root, parent: Hash::default(), ..manifest() }
+        Manifest { run, step, shards, root, codec, parent: Hash::default(), ..manifest() }
             .seal(&keys(key))
             .to_bytes()
     }
@@ -164,14 +168,19 @@ impl Bench {
     /// The peer's manifest comes; its shards are asked for next.
     fn gives_manifest(&mut self, key: u8) {
         let bytes = self.manifest(key, 1);
+        self.gives_manifest_of(key, &bytes);
+    }
+
+    /// The same with a manifest in these bytes, for step 1.
+    fn gives_manifest_of(&mut self, key: u8, bytes: &[u8]) {
         let expected = Expected {
             run: self.charter.run(),
             peer: keys(key).peer(),
             step: OuterStep(1),
-            hash: content_hash(&bytes),
+            hash: content_hash(bytes),
             parameters: PARAMETERS,
         };
-        let manifest = Manifest::open(&bytes, &expected, |_| SHARDS).expect("an honest manifest");
+        let manifest = Manifest::open(bytes, &expected, |_| SHARDS).expect("a manifest in good form");
         let ask = self.ask_of(key);
         self.feed(Input::Answered { ask, answer: Answer::Manifest(Box::new(manifest)) });
     }
@@ -230,6 +239,23 @@ fn rows_31_and_32_who_sends_other_bytes_than_it_signed_is_counted_and_the_others
     let row = bench.row(5);
     assert_eq!((row.score, row.offences.get("wrong_content")), (90.0, Some(&1)));
     assert!(!bench.hung_up(5), "the link stays");
+}
+
+#[test]
+fn an_update_in_a_codec_read_next_to_ones_own_is_pulled_only_where_the_charter_gives_it() {
+    let mut bench = Bench::pulling();
+    for (key, codec) in [(5, Codec::Topk), (6, Codec::Lattice4)] {
+        let bytes = bench.manifest_in(key, 1, codec);
+        bench.gives_manifest_of(key, &bytes);
+        assert!(!bench.asks.contains_key(&keys(key).peer()), "nothing more is asked of it");
+        assert_eq!(bench.row(key).offences.get("meaningless"), Some(&1), "{codec}");
+    }
+    // A codec that says what it says to everybody alike does no harm.
+    let bytes = bench.manifest_in(7, 1, Codec::Bf16);
+    bench.gives_manifest_of(7, &bytes);
+    bench.gives(7, (0..SHARDS as u32).collect());
+    bench.gives_all(8);
+    assert_eq!([5, 6, 7, 8].map(|i| bench.mixed_from(i)), [0, 0, SHARDS, SHARDS]);
 }
 
 #[test]
