@@ -419,39 +419,18 @@ mod tests {
         (0..LEN).map(|_| rng.unit_f64() as f32 - 0.5).collect()
     }
 
-    /// A worker whose learner has trained to `vector(1)`.
-    fn trained(outer: (f32, f32)) -> Worker {
+    /// A worker of a run with this codec, from the start or from a checkpoint.
+    fn started(
+        codec: Codec,
+        outer: (f32, f32),
+        restored: Option<Checkpoint>,
+    ) -> Result<Worker, LearnerError> {
         let start = TrainerStart {
             learner: Box::new(Averaging::new(vector(1), Expected::default())),
-            codec: Codec::F16,
+            codec,
             noise: Seed::from_u64(5),
             sketch: Seed::from_u64(6),
             outer,
-            export: PathBuf::new(),
-            restored: None,
-            newest: None,
-        };
-        let mut worker = Worker::new(start, Arc::default()).unwrap();
-        let plan = Plan {
-            stage: Stage::Train,
-            codec: Codec::F16,
-            inner_steps: 1,
-            inner_start: 0,
-            inner_total: 1,
-            evaluates: false,
-        };
-        worker.train(TrainOrder { step: STEP, plan, seconds_max: 0 }).unwrap();
-        worker
-    }
-
-    /// A worker of a run with a sparse codec, from the start or from a checkpoint.
-    fn sparse(restored: Option<Checkpoint>) -> Result<Worker, LearnerError> {
-        let start = TrainerStart {
-            learner: Box::new(Averaging::new(vector(1), Expected::default())),
-            codec: Codec::Topk,
-            noise: Seed::from_u64(5),
-            sketch: Seed::from_u64(6),
-            outer: (0.0, 1.0),
             export: PathBuf::new(),
             restored: restored.map(|checkpoint| (STEP, checkpoint)),
             newest: None,
@@ -459,17 +438,33 @@ mod tests {
         Worker::new(start, Arc::default())
     }
 
-    /// Hashes of the shards it publishes in outer step `step`.
-    fn publishes(worker: &mut Worker, step: u32) -> Vec<Hash> {
+    /// The order of a training step.
+    fn lesson(step: OuterStep, codec: Codec, inner_steps: u32) -> TrainOrder {
         let plan = Plan {
             stage: Stage::Train,
-            codec: Codec::Topk,
-            inner_steps: 1,
+            codec,
+            inner_steps,
             inner_start: 0,
             inner_total: 1,
             evaluates: false,
         };
-        match worker.train(TrainOrder { step: OuterStep(step), plan, seconds_max: 0 }).unwrap() {
+        TrainOrder { step, plan, seconds_max: 0 }
+    }
+
+    /// A worker whose learner has trained to `vector(1)`.
+    fn trained(outer: (f32, f32)) -> Worker {
+        let mut worker = started(Codec::F16, outer, None).unwrap();
+        worker.train(lesson(STEP, Codec::F16, 1)).unwrap();
+        worker
+    }
+
+    fn sparse(restored: Option<Checkpoint>) -> Result<Worker, LearnerError> {
+        started(Codec::Topk, (0.0, 1.0), restored)
+    }
+
+    /// Hashes of the shards it publishes in outer step `step`.
+    fn publishes(worker: &mut Worker, step: u32) -> Vec<Hash> {
+        match worker.train(lesson(OuterStep(step), Codec::Topk, 1)).unwrap() {
             Some(Report::Trained(_, blocks)) => blocks.into_iter().map(|(hash, _)| hash).collect(),
             other => panic!("expected an update, found {other:?}"),
         }
@@ -553,15 +548,7 @@ mod tests {
         let expected = report(&mut trained((0.0, 1.0)), &order, &bytes);
         let sources = vec![order.sources[2].clone()];
         worker.mix_ahead(&MixOrder { sources, ..order.clone() }, bytes.clone());
-        let plan = Plan {
-            stage: Stage::Train,
-            codec: Codec::F16,
-            inner_steps: 0,
-            inner_start: 0,
-            inner_total: 1,
-            evaluates: false,
-        };
-        worker.train(TrainOrder { step: STEP, plan, seconds_max: 0 }).unwrap();
+        worker.train(lesson(STEP, Codec::F16, 0)).unwrap();
         assert_eq!(report(&mut worker, &order, &bytes), expected);
     }
 }
