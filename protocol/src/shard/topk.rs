@@ -221,7 +221,7 @@ mod tests {
         let mut told = vec![0.0; 1_500];
         let error = |told: &[f32]| told.iter().zip(&theirs).map(|(t, v)| (t - v).abs()).fold(0.0, f32::max);
         let mut errors = Vec::new();
-        for step in 0..ONE_IN as u64 + 1 {
+        for step in 0..=ONE_IN as u64 {
             let mut bytes = Vec::new();
             encode(&theirs, &told, noise(step), &mut bytes).unwrap();
             decode(&bytes, &mut told).unwrap();
