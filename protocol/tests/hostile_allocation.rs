@@ -16,6 +16,7 @@ use protocol::codec::{CONTROL_BYTES_MAX, MANIFEST_BYTES_MAX, encode};
 use protocol::crypto::signed::Domain;
 use protocol::limits::{GOSSIP_BYTES_MAX, REQUEST_BYTES_MAX};
 use protocol::wire::charter::SignedCharter;
+use protocol::wire::choice::Codec;
 use protocol::wire::message::Body;
 use protocol::wire::request::Request;
 use protocol::wire::sealed::Sealed;
@@ -109,6 +110,11 @@ fn hostile_bytes_allocate_no_more_than_their_class_may() {
     assert!(most <= spare, "a long request held {most} bytes");
     let most = most_held(|| assert!(fetched(&long).is_err()));
     assert!(most <= spare, "a long manifest held {most} bytes");
+    // A shard is as long as its number of values asks, and is read where the reader made room.
+    let (own, mut values) = (vec![0.0; 1 << 20], vec![0.0; 1 << 20]);
+    let rubbish = vec![0x3c; Codec::Topk.encoded_bytes(own.len())];
+    let most = most_held(|| assert!(Codec::Topk.decode_near(&rubbish, &own, &mut values).is_err()));
+    assert!(most <= spare, "a sparse shard of rubbish held {most} bytes");
     // The counter counts: a good message is held, and one of its bodies is.
     let bytes = message(Body::Hello(hello())).seal(&keys(4));
     assert!(most_held(|| assert!(hear(&bytes).is_ok())) >= bytes.len());

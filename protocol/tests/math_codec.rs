@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use protocol::rng::Seed;
+use protocol::shard::codec::Known;
 use protocol::shard::cut::cut;
 use protocol::shard::fault::{DecodeError, NotFinite};
 use protocol::wire::choice::Codec;
@@ -31,6 +32,11 @@ fn round_trip(codec: Codec, values: &[f32], seed: u64) -> Vec<f32> {
     decoded
 }
 
+/// Codecs under which every update says all of its values.
+fn whole() -> impl Iterator<Item = Codec> {
+    Codec::ALL.iter().copied().filter(|codec| !codec.is_sparse())
+}
+
 /// Largest error of one value under a codec; `block_max` is the largest magnitude of its block.
 fn bound(codec: Codec, value: f32, block_max: f32) -> f32 {
     // A scale is rounded up by at most 2^-10 of itself or one subnormal half-precision step.
@@ -39,7 +45,7 @@ fn bound(codec: Codec, value: f32, block_max: f32) -> f32 {
         Codec::F32 => 0.0,
         Codec::F16 => value.abs() * 2f32.powi(-11) + 2f32.powi(-25),
         Codec::Bf16 => value.abs() * 2f32.powi(-8),
-        Codec::Int8 => step(127.0) * 1.0001,
+        Codec::Int8 | Codec::Topk => step(127.0) * 1.0001,
         Codec::Int4 | Codec::Lattice4 => step(7.0) * 1.0001,
     }
 }
@@ -48,6 +54,7 @@ fn block(codec: Codec) -> usize {
     match codec {
         Codec::Int8 | Codec::Lattice4 => 64,
         Codec::Int4 => 32,
+        Codec::Topk => 1_024,
         Codec::F32 | Codec::F16 | Codec::Bf16 => 1,
     }
 }
@@ -57,7 +64,7 @@ proptest! {
 
     #[test]
     fn decoding_gives_what_was_encoded_within_the_codecs_bound(values in values(0..400), seed: u64) {
-        for &codec in Codec::ALL {
+        for codec in whole() {
             let decoded = round_trip(codec, &values, seed);
             for (chunk, decoded) in values.chunks(block(codec)).zip(decoded.chunks(block(codec))) {
                 let block_max = chunk.iter().fold(0f32, |max, v| max.max(v.abs()));
@@ -65,6 +72,54 @@ proptest! {
                     prop_assert!((v - d).abs() <= bound(codec, *v, block_max), "{codec}: {v} became {d}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_sparse_update_says_what_moved_farthest_and_leaves_the_readers_own_elsewhere(
+        pairs in prop::collection::vec((-1e4f32..1e4, -1e4f32..1e4, -1e4f32..1e4), 0..3_000),
+        seed: u64,
+    ) {
+        let [values, said, own] = [0, 1, 2].map(|part| pairs.iter().map(|p| [p.0, p.1, p.2][part]).collect::<Vec<f32>>());
+        let (mut bytes, mut read) = (Vec::new(), vec![f32::NAN; values.len()]);
+        let known = Known { said: &said, ..Known::default() };
+        Codec::Topk.encode_knowing(&values, known, &Seed::from_u64(seed), &mut bytes).unwrap();
+        prop_assert_eq!(Codec::Topk.decode_near(&bytes, &own, &mut read), Ok(0));
+        prop_assert_eq!(Codec::Topk.decode(&bytes, &mut read.clone()), Err(DecodeError::Partial));
+        for start in (0..values.len()).step_by(block(Codec::Topk)) {
+            let end = values.len().min(start + block(Codec::Topk));
+            let (told, kept): (Vec<usize>, Vec<usize>) = (start..end).partition(|&i| read[i] != own[i]);
+            // A value told may by chance be the reader's own.
+            prop_assert!(told.len() <= (end - start).div_ceil(16));
+            let block_max = values[start..end].iter().fold(0f32, |max, v| max.max(v.abs()));
+            for i in &told {
+                prop_assert!((read[*i] - values[*i]).abs() <= bound(Codec::Topk, values[*i], block_max));
+            }
+            let moved = |i: &usize| (values[*i] - said[*i]).abs();
+            let least = told.iter().map(moved).fold(f32::INFINITY, f32::min);
+            let most = kept.iter().filter(|i| read[**i] == own[**i]).map(moved).fold(0f32, f32::max);
+            prop_assert!(told.len() < (end - start).div_ceil(16) || most <= least, "{most} {least}");
+        }
+    }
+
+    #[test]
+    fn sparse_bytes_that_are_read_at_all_say_as_many_values_as_their_length_asks(
+        count in 1usize..2_100,
+        noise: u64,
+        flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+    ) {
+        let values: Vec<f32> = (0..count).map(|i| ((i * 37 % 71) as f32 - 35.0) / 64.0).collect();
+        let mut bytes = encoded(Codec::Topk, &values, noise);
+        for (at, byte) in flips {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        let own = vec![1e30f32; count];
+        let mut read = own.clone();
+        if Codec::Topk.decode_near(&bytes, &own, &mut read).is_ok() {
+            let blocks = count / 1_024 * 64 + (count % 1_024).div_ceil(16);
+            prop_assert_eq!(read.iter().filter(|r| **r != 1e30).count(), blocks);
+            prop_assert!(read.iter().all(|r| r.is_finite()));
         }
     }
 
@@ -94,6 +149,10 @@ proptest! {
                 if bytes.len() == codec.encoded_bytes(count) {
                     if result.is_ok() {
                         prop_assert!(decoded.iter().all(|v| v.is_finite() && !v.is_subnormal()), "{codec}");
+                    }
+                    let mut near = vec![0.0; count];
+                    if codec.decode_near(&bytes, &vec![0.0; count], &mut near).is_ok() {
+                        prop_assert!(near.iter().all(|v| v.is_finite() && !v.is_subnormal()), "{codec}");
                     }
                 } else {
                     let expected = codec.encoded_bytes(count);
@@ -125,6 +184,8 @@ fn int8_takes_exactly_eight_and_a_quarter_bits() {
         assert_eq!(Codec::Int4.encoded_bytes(blocks * 64) * 8 * 2, blocks * 64 * 9);
         assert_eq!(Codec::Lattice4.encoded_bytes(blocks * 64) * 8 * 2, blocks * 64 * 9);
     }
+    // 0.89 bits, and 1.81 with every eighth update whole.
+    assert_eq!(Codec::Topk.encoded_bytes(7 * 1_024), 7 * 114);
     assert_eq!(Codec::Int8.encoded_bytes(65), 66 + 3);
     assert_eq!(Codec::Int4.encoded_bytes(33), 18 + 3);
 }
@@ -191,7 +252,8 @@ fn the_encoding_of_known_values_is_known() {
     assert_eq!(hashes, GOLDEN);
 }
 
-const GOLDEN: [&str; 6] = ["7fd773d5", "c117d8a6", "94d838bd", "7a36eda2", "7d04d6a9", "24362f90"];
+const GOLDEN: [&str; 7] =
+    ["7fd773d5", "c117d8a6", "94d838bd", "7a36eda2", "7d04d6a9", "24362f90", "ee158b15"];
 
 #[test]
 fn values_that_are_no_numbers_are_not_encoded() {
@@ -248,12 +310,56 @@ fn hostile_shards_are_refused_or_harmless() {
         ("55 int4 scale negative", Codec::Int4, int4(0xbc00, 8, 8), scale(0xbc00)),
         ("   int4 code -8", Codec::Int4, int4(0x3c00, 0, 8), code),
         ("   int4 padding", Codec::Int4, int4(0x3c00, 9, 9), code),
+        (
+            "52 a sparse shard without own values beside it",
+            Codec::Topk,
+            vec![0, 0x3c, 1, 0, 0],
+            Err(DecodeError::Partial),
+        ),
         ("   int4 good", Codec::Int4, int4(0x3c00, 11, 8), Ok(3.0)),
     ];
     for (row, codec, bytes, expected) in rows {
         let mut value = [7.0f32];
         let result = codec.decode(&bytes, &mut value).map(|()| value[0]);
         assert_eq!(result, expected, "{row}");
+    }
+}
+
+/// Row 52: what a stranger may put into a sparse shard; more of it in `shard::topk`.
+#[test]
+fn hostile_sparse_shards_are_refused() {
+    let values: Vec<f32> = (0..1_100).map(|i| ((i * 37 % 71) as f32 - 35.0) / 64.0).collect();
+    let good = encoded(Codec::Topk, &values, 7);
+    let read = |bytes: &[u8]| Codec::Topk.decode_near(bytes, &vec![0.0; 1_100], &mut vec![0.0; 1_100]);
+    assert_eq!(read(&good), Ok(0));
+    // The second block, of 76 values, says five: scale, five codes, three bytes of low halves, two of groups.
+    let tail = good.len() - 12;
+    let changed = |at: usize, bytes: &[u8]| {
+        let mut all = good.clone();
+        all[at..at + bytes.len()].copy_from_slice(bytes);
+        all
+    };
+    let place = |block| Err(DecodeError::Place { block });
+    let rows = [
+        ("52 all places the same", changed(2 + 64, &[0; 48]), place(0)),
+        ("52 all groups full", changed(2 + 64 + 32, &[0xff; 16]), place(0)),
+        ("52 half a byte over", changed(tail + 9, &[0xf0]), place(1)),
+        ("52 no place in the last block", changed(tail + 10, &[0, 0]), place(1)),
+        ("52 a place beyond the last block", changed(tail + 10, &[0b0000_1111, 0b1000_0000]), place(1)),
+        (
+            "52 a scale that is no number",
+            changed(tail, &[0, 0x7e]),
+            Err(DecodeError::Scale { block: 1, bits: 0x7e00 }),
+        ),
+        ("52 a scale of 0 under codes", changed(tail, &[0, 0]), Err(DecodeError::Code { block: 1 })),
+        ("52 the code -128", changed(tail + 2, &[0x80]), Err(DecodeError::Code { block: 1 })),
+    ];
+    for (row, bytes, expected) in rows {
+        assert_eq!(read(&bytes), expected, "{row}");
+    }
+    for length in [0, 1, good.len() - 1, good.len() + 1, 64 << 10] {
+        let expected = Err(DecodeError::Length { expected: good.len(), found: length });
+        assert_eq!(read(&vec![0; length]), expected, "52 a length that lies");
     }
 }
 
@@ -280,7 +386,7 @@ fn values_beyond_the_format_are_clipped_and_counted() {
 fn shards_encoded_apart_decode_to_the_whole_update() {
     let mut rng = Seed::from_u64(4).rng();
     let update: Vec<f32> = (0..100_003).map(|_| (rng.unit_f64() as f32 - 0.5) * 0.01).collect();
-    for &codec in Codec::ALL {
+    for codec in whole() {
         let mut whole = vec![f32::NAN; update.len()];
         for (index, range) in cut(update.len(), codec).into_iter().enumerate() {
             let mut bytes = Vec::new();

@@ -18,6 +18,8 @@ const RESERVED: &str = "reserved";
 const PEER: &str = "peer.bin";
 const AGREED: &str = "agreed.f32";
 const MOMENTUM: &str = "momentum.f32";
+/// There only where updates tell a part of the parameters.
+const SAID: &str = "said.f32";
 /// Prefix of the learner's own blobs.
 const LEARNER: &str = "learner.";
 
@@ -90,6 +92,9 @@ pub fn commit(
         Blob { name: AGREED, content: Content::Floats(&checkpoint.agreed) },
         Blob { name: MOMENTUM, content: Content::Floats(&checkpoint.momentum) },
     ];
+    if !checkpoint.said.is_empty() {
+        blobs.push(Blob { name: SAID, content: Content::Floats(&checkpoint.said) });
+    }
     let names: Vec<String> = checkpoint.learner.iter().map(|(name, _)| format!("{LEARNER}{name}")).collect();
     for (name, (_, bytes)) in names.iter().zip(&checkpoint.learner) {
         blobs.push(Blob { name, content: Content::Bytes(bytes) });
@@ -105,15 +110,18 @@ pub fn commit(
 pub fn restore(generation: &Generation) -> Result<(Snapshot, Checkpoint), RestoreError> {
     let snapshot = Snapshot::from_bytes(&generation.read(PEER)?)
         .map_err(|e| RestoreError::Peer { generation: generation.number(), why: e.to_string() })?;
-    let mut learner = Vec::new();
+    let (mut learner, mut said) = (Vec::new(), Vec::new());
     for name in generation.names() {
         if let Some(own) = name.strip_prefix(LEARNER) {
             learner.push((own.to_owned(), generation.read(name)?));
+        } else if name == SAID {
+            said = generation.read_floats(SAID)?;
         }
     }
     let checkpoint = Checkpoint {
         agreed: generation.read_floats(AGREED)?,
         momentum: generation.read_floats(MOMENTUM)?,
+        said,
         learner,
     };
     Ok((snapshot, checkpoint))
@@ -145,5 +153,34 @@ impl Reservation {
     pub fn raise(&self, step: OuterStep) -> Result<(), RestoreError> {
         replace(&*self.disk, &self.path, format!("{step}\n").as_bytes(), Durability::Machine)
             .map_err(|source| RestoreError::Raise { path: self.path.clone(), source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::id::Hash;
+
+    fn checkpoint(said: &[f32]) -> Checkpoint {
+        Checkpoint {
+            agreed: vec![1.0, 2.0],
+            momentum: Vec::new(),
+            said: said.to_vec(),
+            learner: vec![("place".to_owned(), vec![7])],
+        }
+    }
+
+    #[test]
+    fn what_was_said_comes_back_with_the_parameters_of_its_run_and_of_no_other() {
+        let scratch = tempfile::tempdir().unwrap();
+        let run = |number: u8| RunId(Hash([number; 32]));
+        let mut store = open(scratch.path(), run(1)).unwrap();
+        for said in [&[3.0, -4.0][..], &[]] {
+            commit(&mut store, None, &Snapshot::default(), &checkpoint(said)).unwrap();
+            let (_, found) = restore(&store.latest().unwrap().unwrap()).unwrap();
+            assert_eq!((found.said.as_slice(), found.agreed), (said, vec![1.0, 2.0]));
+            assert_eq!(found.learner, [("place".to_owned(), vec![7])]);
+        }
+        assert!(open(scratch.path(), run(2)).unwrap().latest().unwrap().is_none());
     }
 }

@@ -52,6 +52,8 @@ pub struct Checkpoint {
     pub agreed: Vec<f32>,
     /// Momentum of the outer optimizer; empty where there is none.
     pub momentum: Vec<f32>,
+    /// What the node's updates have told of its parameters; empty where each of them tells all.
+    pub said: Vec<f32>,
     /// The learner's own state.
     pub learner: Vec<(String, Vec<u8>)>,
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use protocol::id::Hash;
 use protocol::limits::SKETCH_LEN;
-use protocol::mixing::plausible::Gate;
 use protocol::peer::input::Update;
+use protocol::peer::memory::ShardMemory;
 use protocol::peer::update::{EncodeScratch, EncodedShard, encode_shard};
 use protocol::rng::Seed;
 use protocol::shard::sketch::Sketcher;
@@ -16,7 +16,7 @@ use rayon::prelude::*;
 /// Encoded shards, each with its address.
 pub type Encoded = Vec<(Hash, Arc<[u8]>)>;
 
-/// Encodes the delta from `genesis` to `working`; `None` when a value is not finite. Every cut has a gate.
+/// Encodes the delta from `genesis` to `working`; `None` when a value is not finite. Every cut has a memory.
 ///
 /// It takes little memory besides the encoded bytes: the delta exists one shard a thread at a time, so it stays near
 /// the processor too.
@@ -24,18 +24,19 @@ pub fn encode(
     working: &[f32],
     genesis: &[f32],
     cuts: &[Range<usize>],
-    gates: &[Gate],
+    memories: &mut [ShardMemory],
     codec: Codec,
     noise: &Seed,
     sketch_seed: &Seed,
 ) -> Option<(Update, Encoded)> {
     let sketcher = Sketcher::new(sketch_seed.clone());
-    let encode = |scratch: &mut EncodeScratch, (index, (range, gate)): (usize, (&Range<usize>, &Gate))| {
+    let encode = |scratch: &mut EncodeScratch,
+                  (index, (range, memory)): (usize, (&Range<usize>, &mut ShardMemory))| {
         let noise = noise.fork_index(index as u64);
-        encode_shard(working, genesis, range.clone(), codec, &noise, gate, &sketcher, scratch)
+        encode_shard(working, genesis, range.clone(), codec, &noise, memory, &sketcher, scratch)
     };
     let encoded: Option<Vec<EncodedShard>> =
-        cuts.par_iter().zip(gates).enumerate().map_init(EncodeScratch::default, encode).collect();
+        cuts.par_iter().zip(memories).enumerate().map_init(EncodeScratch::default, encode).collect();
     let encoded = encoded?;
     // Added in the order of the shards, so that the sketch does not depend on the threads.
     let mut sketch = vec![0.0; SKETCH_LEN];
@@ -68,8 +69,9 @@ mod tests {
     fn encoded(working: &[f32], genesis: &[f32], codec: Codec) -> Option<(Update, Encoded)> {
         let (noise, sketch) = (Seed::from_u64(1), Seed::from_u64(2));
         let cuts = cut(LEN, codec);
-        let gates = vec![Gate::new(); cuts.len()];
-        encode(working, genesis, &cuts, &gates, codec, &noise, &sketch)
+        let mut memories: Vec<ShardMemory> =
+            cuts.iter().map(|cut| ShardMemory::new(codec, cut.len())).collect();
+        encode(working, genesis, &cuts, &mut memories, codec, &noise, &sketch)
     }
 
     #[test]

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use protocol::id::{Hash, OuterStep, PeerId, ShardIndex};
 use protocol::mixing::outer::Outer;
-use protocol::mixing::plausible::Gate;
 use protocol::peer::input::{Evaluated, Mixed, Trained};
+use protocol::peer::memory::ShardMemory;
 use protocol::peer::output::{MixHow, MixOrder, TrainOrder};
 use protocol::peer::update::{MixScratch, ShardMix, ShardState, mix_shard};
 use protocol::rng::Seed;
@@ -106,7 +106,7 @@ struct Worker {
     /// Parameters after training; then their mix with the others'; read anew from the learner before it is used again.
     working: Vec<f32>,
     outer: Outer,
-    gates: Vec<Gate>,
+    memories: Vec<ShardMemory>,
     ahead: Ahead,
     noise: Seed,
     sketch: Seed,
@@ -145,6 +145,9 @@ impl Worker {
         let mut genesis = vec![0.0; len];
         learner.read(&mut genesis);
         let mut agreed = genesis.clone();
+        let cuts = cut(len, codec);
+        let mut memories: Vec<ShardMemory> =
+            cuts.iter().map(|cut| ShardMemory::new(codec, cut.len())).collect();
         let mut outer = Outer::new(outer.0, outer.1, len)
             .map_err(|e| LearnerError { what: "set up the outer optimizer", why: e.to_string() })?;
         if let Some((step, checkpoint)) = restored {
@@ -161,12 +164,19 @@ impl Worker {
             outer
                 .restore(checkpoint.momentum)
                 .map_err(|e| LearnerError { what: "resume from the checkpoint", why: e.to_string() })?;
+            if !ShardMemory::recall(&mut memories, &checkpoint.said) {
+                return Err(LearnerError {
+                    what: "resume from the checkpoint",
+                    why: format!(
+                        "what it says was said has {} values, which is not what a run with codec {codec} and {len} parameters keeps; it belongs to another run",
+                        checkpoint.said.len()
+                    ),
+                });
+            }
             learner.restore(&checkpoint.learner)?;
             learner.write(&agreed)?;
             leave(newest.as_ref(), step, &*learner);
         }
-        let cuts = cut(len, codec);
-        let gates = cuts.iter().map(|_| Gate::new()).collect();
         let working = agreed.clone();
         let ahead = Ahead::default();
         Ok(Self {
@@ -176,7 +186,7 @@ impl Worker {
             agreed,
             working,
             outer,
-            gates,
+            memories,
             ahead,
             noise,
             sketch,
@@ -240,8 +250,15 @@ impl Worker {
         self.ahead.take();
         let busy = Span(begun.elapsed().as_micros() as u64);
         let noise = self.noise.fork_index(u64::from(order.step.0));
-        let encoded =
-            encode(&self.working, &self.genesis, &self.cuts, &self.gates, plan.codec, &noise, &self.sketch);
+        let encoded = encode(
+            &self.working,
+            &self.genesis,
+            &self.cuts,
+            &mut self.memories,
+            plan.codec,
+            &noise,
+            &self.sketch,
+        );
         let Some((update, blocks)) = encoded else {
             return Err(LearnerError {
                 what: "encode the update",
@@ -268,11 +285,11 @@ impl Worker {
         self.ahead.begin(order.step);
         for (shard, sources) in &order.sources {
             let place = shard.0 as usize;
-            let (Some(range), Some(gate)) = (self.cuts.get(place), self.gates.get_mut(place)) else {
+            let (Some(range), Some(memory)) = (self.cuts.get(place), self.memories.get_mut(place)) else {
                 continue;
             };
             let (genesis, working) = (&self.genesis[range.clone()], &mut self.working[range.clone()]);
-            let state = ShardState { genesis, working, gate };
+            let state = ShardState { genesis, working, gate: &mut memory.gate };
             let find = |hash: &Hash| bytes.get(&(*shard, *hash)).map(AsRef::as_ref);
             let found = mix_shard(sources, find, order.how, state, &mut self.ahead.scratch);
             self.ahead.found.insert(*shard, found);
@@ -339,10 +356,11 @@ impl Worker {
     ) -> Vec<(ShardIndex, ShardMix)> {
         let mut working = self.working.as_mut_slice();
         let mut states = Vec::with_capacity(self.cuts.len());
-        for (range, gate) in self.cuts.iter().zip(&mut self.gates) {
+        for (range, memory) in self.cuts.iter().zip(&mut self.memories) {
             let (own, rest) = working.split_at_mut(range.len());
             working = rest;
-            states.push(ShardState { genesis: &self.genesis[range.clone()], working: own, gate });
+            let genesis = &self.genesis[range.clone()];
+            states.push(ShardState { genesis, working: own, gate: &mut memory.gate });
         }
         let shards =
             order.sources.par_iter().zip(states).filter(|((shard, _), _)| !ahead.contains_key(shard));
@@ -369,6 +387,7 @@ impl Worker {
         let checkpoint = Checkpoint {
             agreed: self.agreed.clone(),
             momentum: self.outer.velocity().to_vec(),
+            said: ShardMemory::all_said(&self.memories),
             learner: self.learner.state(),
         };
         Report::Checkpoint(checkpoint)
@@ -400,42 +419,91 @@ mod tests {
         (0..LEN).map(|_| rng.unit_f64() as f32 - 0.5).collect()
     }
 
-    /// A worker whose learner has trained to `vector(1)`.
-    fn trained(outer: (f32, f32)) -> Worker {
+    /// A worker of a run with this codec, from the start or from a checkpoint.
+    fn started(
+        codec: Codec,
+        outer: (f32, f32),
+        restored: Option<Checkpoint>,
+    ) -> Result<Worker, LearnerError> {
         let start = TrainerStart {
             learner: Box::new(Averaging::new(vector(1), Expected::default())),
-            codec: Codec::F16,
+            codec,
             noise: Seed::from_u64(5),
             sketch: Seed::from_u64(6),
             outer,
             export: PathBuf::new(),
-            restored: None,
+            restored: restored.map(|checkpoint| (STEP, checkpoint)),
             newest: None,
         };
-        let mut worker = Worker::new(start, Arc::default()).unwrap();
+        Worker::new(start, Arc::default())
+    }
+
+    /// The order of a training step.
+    fn lesson(step: OuterStep, codec: Codec, inner_steps: u32) -> TrainOrder {
         let plan = Plan {
             stage: Stage::Train,
-            codec: Codec::F16,
-            inner_steps: 1,
+            codec,
+            inner_steps,
             inner_start: 0,
             inner_total: 1,
             evaluates: false,
         };
-        worker.train(TrainOrder { step: STEP, plan, seconds_max: 0 }).unwrap();
+        TrainOrder { step, plan, seconds_max: 0 }
+    }
+
+    /// A worker whose learner has trained to `vector(1)`.
+    fn trained(outer: (f32, f32)) -> Worker {
+        let mut worker = started(Codec::F16, outer, None).unwrap();
+        worker.train(lesson(STEP, Codec::F16, 1)).unwrap();
         worker
+    }
+
+    fn sparse(restored: Option<Checkpoint>) -> Result<Worker, LearnerError> {
+        started(Codec::Topk, (0.0, 1.0), restored)
+    }
+
+    /// Hashes of the shards it publishes in outer step `step`.
+    fn publishes(worker: &mut Worker, step: u32) -> Vec<Hash> {
+        match worker.train(lesson(OuterStep(step), Codec::Topk, 1)).unwrap() {
+            Some(Report::Trained(_, blocks)) => blocks.into_iter().map(|(hash, _)| hash).collect(),
+            other => panic!("expected an update, found {other:?}"),
+        }
+    }
+
+    fn saved(worker: &Worker) -> Checkpoint {
+        match worker.checkpoint() {
+            Report::Checkpoint(checkpoint) => checkpoint,
+            other => panic!("expected a checkpoint, found {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_restarted_worker_goes_on_from_what_its_updates_have_said() {
+        let mut worker = sparse(None).unwrap();
+        publishes(&mut worker, 2);
+        let (kept, lost) = (saved(&worker), Checkpoint { said: Vec::new(), ..saved(&worker) });
+        assert_eq!(kept.said.len(), LEN);
+        let expected = publishes(&mut worker, 3);
+        assert_eq!(publishes(&mut sparse(Some(kept)).unwrap(), 3), expected);
+        // Without it the update is as good as any to read, and says again what was said.
+        assert_ne!(publishes(&mut sparse(Some(lost)).unwrap(), 3), expected);
+        let other = Checkpoint { said: vec![0.0; LEN - 1], ..saved(&worker) };
+        assert!(sparse(Some(other)).is_err());
+        assert!(saved(&trained((0.0, 1.0))).said.is_empty(), "codecs that say everything keep nothing");
     }
 
     /// What three peers send, shard by shard.
     fn pulled() -> (MixOrder, ShardBytes) {
         let (cuts, genesis) = (cut(LEN, Codec::F16), vec![0.0; LEN]);
-        let gates = vec![Gate::new(); cuts.len()];
+        let mut memories = vec![ShardMemory::default(); cuts.len()];
         let mut sources: Vec<(ShardIndex, Vec<Source>)> =
             (0..cuts.len()).map(|shard| (ShardIndex(shard as u32), Vec::new())).collect();
         let mut bytes = ShardBytes::new();
         for peer in 2..5u8 {
             let theirs = vector(peer.into());
             let (noise, sketch) = (Seed::from_u64(7), Seed::from_u64(6));
-            let (_, blocks) = encode(&theirs, &genesis, &cuts, &gates, Codec::F16, &noise, &sketch).unwrap();
+            let (_, blocks) =
+                encode(&theirs, &genesis, &cuts, &mut memories, Codec::F16, &noise, &sketch).unwrap();
             for ((shard, from), (hash, block)) in sources.iter_mut().zip(blocks) {
                 from.push(Source { peer: PeerId([peer; 32]), step: STEP, hash, codec: Codec::F16 });
                 bytes.insert((*shard, hash), block);
@@ -480,15 +548,7 @@ mod tests {
         let expected = report(&mut trained((0.0, 1.0)), &order, &bytes);
         let sources = vec![order.sources[2].clone()];
         worker.mix_ahead(&MixOrder { sources, ..order.clone() }, bytes.clone());
-        let plan = Plan {
-            stage: Stage::Train,
-            codec: Codec::F16,
-            inner_steps: 0,
-            inner_start: 0,
-            inner_total: 1,
-            evaluates: false,
-        };
-        worker.train(TrainOrder { step: STEP, plan, seconds_max: 0 }).unwrap();
+        worker.train(lesson(STEP, Codec::F16, 0)).unwrap();
         assert_eq!(report(&mut worker, &order, &bytes), expected);
     }
 }

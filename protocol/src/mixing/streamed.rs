@@ -11,6 +11,7 @@ use crate::shard::block::{INFINITE_BITS, magnitude_bits};
 use crate::shard::cut::CUT_ELEMENTS;
 use crate::shard::distance::{BLOCK, block_distance_squared};
 use crate::shard::fault::DecodeError;
+use crate::shard::topk;
 use crate::wire::choice::Codec;
 
 /// A shard as it travelled: a delta from genesis.
@@ -105,7 +106,10 @@ impl CodedShard<'_> {
     }
 }
 
-const _: () = assert!(BLOCK.is_multiple_of(CUT_ELEMENTS), "a part begins at a whole block");
+const _: () = assert!(
+    BLOCK.is_multiple_of(CUT_ELEMENTS) && BLOCK.is_multiple_of(topk::BLOCK),
+    "a part begins at a whole block"
+);
 
 #[cfg(test)]
 mod tests {

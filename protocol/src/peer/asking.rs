@@ -6,6 +6,7 @@ use crate::peer::event::Event;
 use crate::peer::input::{Answer, Failure};
 use crate::peer::machine::{About, Asked, Peer, Phase};
 use crate::peer::output::{Outbox, Output};
+use crate::stage::plan::codec_at;
 use crate::time::{Span, Time};
 use crate::wire::offence::Offence;
 
@@ -49,6 +50,12 @@ impl Peer {
                 if let Some(entry) = self.table.known_mut(&asked.peer) {
                     entry.answered();
                     entry.note_manifest(m.step, manifest.hash, m.parent);
+                }
+                // Read next to one's own values, an update is near whoever reads it: only where the charter says so.
+                if m.codec.is_relative() && m.codec != codec_at(self.book.charter(), m.step) {
+                    self.offended(asked.peer, Offence::Meaningless, now, out);
+                    self.give_up(asked.peer, Failure::Wrong, now, out);
+                    return;
                 }
                 if let Phase::Pulling { pull, .. } = &mut self.phase {
                     pull.manifest(&asked.peer, *manifest);

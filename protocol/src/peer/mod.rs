@@ -11,6 +11,7 @@ pub mod input;
 pub mod journal;
 pub mod links;
 pub mod machine;
+pub mod memory;
 pub mod output;
 pub mod searching;
 mod serving;

@@ -15,8 +15,10 @@ use crate::mixing::join;
 use crate::mixing::plausible::Gate;
 use crate::mixing::rule::mix;
 use crate::mixing::streamed::{self, CodedShard, Measured};
+use crate::peer::memory::ShardMemory;
 use crate::peer::output::MixHow;
 use crate::rng::Seed;
+use crate::shard::codec::Known;
 use crate::shard::distance::{distance_squared, norm_squared};
 use crate::shard::sketch::Sketcher;
 use crate::wire::choice::{Codec, Rule};
@@ -43,11 +45,13 @@ pub struct EncodedShard {
 pub struct EncodeScratch {
     delta: Vec<f32>,
     bytes: Vec<u8>,
+    told: Vec<f32>,
 }
 
 /// Encodes the delta from `genesis` to `working` (whole vectors) in `range`; `None` when a value is not finite.
 ///
-/// `noise` and `gate` must be this shard's own; the gate knows how far others are, which a relative codec needs.
+/// `noise` and `memory` must be this shard's own. The memory knows how far others are and what was said before, which
+/// relative codecs need, and notes what is said now.
 #[allow(clippy::too_many_arguments)] // what a shard is made of; callers hold each of them apart
 pub fn encode_shard(
     working: &[f32],
@@ -55,11 +59,11 @@ pub fn encode_shard(
     range: Range<usize>,
     codec: Codec,
     noise: &Seed,
-    gate: &Gate,
+    memory: &mut ShardMemory,
     sketcher: &Sketcher,
     scratch: &mut EncodeScratch,
 ) -> Option<EncodedShard> {
-    let EncodeScratch { delta, bytes } = scratch;
+    let EncodeScratch { delta, bytes, told } = scratch;
     delta.clear();
     let (mut sketch, mut square) = (vec![0.0; SKETCH_LEN], 0.0);
     // Measured and projected a piece at a time, while it is near the processor.
@@ -71,8 +75,13 @@ pub fn encode_shard(
         square += norm_squared(&delta[measured..]);
     }
     bytes.clear();
-    let spread = if codec.is_relative() { gate.spread(delta.len()) } else { None };
-    codec.encode_for(delta, spread, noise, bytes).ok()?;
+    let spread = if codec.is_relative() { memory.gate.spread(delta.len()) } else { None };
+    codec.encode_knowing(delta, Known { spread, said: &memory.said }, noise, bytes).ok()?;
+    if !memory.said.is_empty() {
+        told.resize(delta.len(), 0.0);
+        codec.decode_near(bytes, &memory.said, told).expect("what was just encoded decodes");
+        std::mem::swap(told, &mut memory.said);
+    }
     let hash = content_hash(bytes);
     Some(EncodedShard { hash, bytes: bytes.as_slice().into(), norm: square.sqrt() as f32, sketch })
 }
@@ -280,7 +289,8 @@ mod tests {
     fn first_shard(working: &[f32], genesis: &[f32], range: Range<usize>) -> EncodedShard {
         let (noise, sketcher) = (Seed::from_u64(1), Sketcher::new(Seed::from_u64(2)));
         let mut scratch = EncodeScratch::default();
-        encode_shard(working, genesis, range, Codec::F32, &noise, &Gate::new(), &sketcher, &mut scratch)
+        let mut memory = ShardMemory::default();
+        encode_shard(working, genesis, range, Codec::F32, &noise, &mut memory, &sketcher, &mut scratch)
             .unwrap()
     }
 
@@ -376,7 +386,8 @@ mod tests {
         let encoded: Vec<EncodedShard> = cut(len, codec)
             .into_iter()
             .map(|range| {
-                encode_shard(&working, &genesis, range, codec, &noise, &Gate::new(), &sketcher, &mut scratch)
+                let mut memory = ShardMemory::new(codec, range.len());
+                encode_shard(&working, &genesis, range, codec, &noise, &mut memory, &sketcher, &mut scratch)
                     .unwrap()
             })
             .collect();
@@ -399,6 +410,38 @@ mod tests {
         };
         let sealed = manifest.seal(&Keypair::from_secret([4; 32])).to_bytes();
         encoded.iter().map(|shard| shard.bytes.len()).sum::<usize>() + sealed.len()
+    }
+
+    #[test]
+    fn an_author_remembers_what_its_updates_told_and_says_next_what_they_left_out() {
+        let (working, genesis) = (vector(1), vec![0.0; LEN]);
+        let range = cut(LEN, Codec::Topk).remove(0);
+        let (noise, sketcher) = (Seed::from_u64(1), Sketcher::new(Seed::from_u64(2)));
+        let mut memory = ShardMemory::new(Codec::Topk, range.len());
+        let mut scratch = EncodeScratch::default();
+        let mut says = |codec, memory: &mut ShardMemory| {
+            encode_shard(&working, &genesis, range.clone(), codec, &noise, memory, &sketcher, &mut scratch)
+                .unwrap()
+        };
+        // A reader that hears all of it holds what the author remembers.
+        let mut heard = vec![0.0; range.len()];
+        for codec in [Codec::Topk, Codec::Topk, Codec::Int8, Codec::Topk] {
+            let shard = says(codec, &mut memory);
+            let before = heard.clone();
+            codec.decode_near(&shard.bytes, &before, &mut heard).unwrap();
+            assert_eq!(memory.said, heard);
+        }
+        let left_out = ShardMemory::new(Codec::Topk, range.len()).said;
+        let told = |said: &[f32]| said.iter().zip(&left_out).filter(|(said, zero)| said != zero).count();
+        let mut sparse = ShardMemory::new(Codec::Topk, range.len());
+        says(Codec::Topk, &mut sparse);
+        let once = told(&sparse.said);
+        says(Codec::Topk, &mut sparse);
+        assert_eq!((once, told(&sparse.said)), (range.len().div_ceil(16), 2 * range.len().div_ceil(16)));
+        // Codecs that say everything keep nothing.
+        let mut none = ShardMemory::new(Codec::Int8, range.len());
+        says(Codec::Int8, &mut none);
+        assert!(none.said.is_empty());
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use crate::rng::Seed;
 use crate::shard::fault::{DecodeError, NotFinite};
 use crate::shard::noise::Noise;
-use crate::shard::{int4, int8, lattice, plain};
+use crate::shard::{int4, int8, lattice, plain, topk};
 use crate::wire::choice::Codec;
 
 /// Width of a lattice cell in root mean square distances between peers: sixteen cells hold eight of them on either side,
@@ -23,6 +23,16 @@ pub struct EncodeStats {
     pub clipped: usize,
 }
 
+/// What an encoder may know besides the values; a codec that needs none of it ignores it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Known<'a> {
+    /// How far the receivers' own values are about away (root mean square, in units of the values). Without it `lattice4`
+    /// writes what anybody can read.
+    pub spread: Option<f32>,
+    /// What was said of each value before. Empty where nothing was: then `topk` says the largest values.
+    pub said: &'a [f32],
+}
+
 impl Codec {
     /// Bytes of `count` encoded values.
     pub const fn encoded_bytes(self, count: usize) -> usize {
@@ -32,6 +42,7 @@ impl Codec {
             Self::Int8 => int8::encoded_bytes(count),
             Self::Int4 => int4::encoded_bytes(count),
             Self::Lattice4 => lattice::encoded_bytes(count),
+            Self::Topk => topk::encoded_bytes(count),
         }
     }
 
@@ -41,15 +52,14 @@ impl Codec {
     /// add up instead of cancelling; codecs of 16 bits and more round to nearest and ignore it.
     /// `f32` and `bf16` write subnormal values as zeros.
     pub fn encode(self, values: &[f32], seed: &Seed, bytes: &mut Vec<u8>) -> Result<EncodeStats, NotFinite> {
-        self.encode_for(values, None, seed, bytes)
+        self.encode_knowing(values, Known::default(), seed, bytes)
     }
 
-    /// The same for receivers whose own values differ by about `spread` (root mean square, in units of the values): what a
-    /// relative codec needs to know, and others ignore. Without it a relative codec writes what anybody can read.
-    pub fn encode_for(
+    /// The same by an encoder that knows something of receivers or of what it said before.
+    pub fn encode_knowing(
         self,
         values: &[f32],
-        spread: Option<f32>,
+        known: Known<'_>,
         seed: &Seed,
         bytes: &mut Vec<u8>,
     ) -> Result<EncodeStats, NotFinite> {
@@ -62,8 +72,10 @@ impl Codec {
             Self::Int8 => int8::encode(values, Noise::new(seed), bytes),
             Self::Int4 => int4::encode(values, Noise::new(seed), bytes),
             Self::Lattice4 => {
-                lattice::encode(values, spread.map(|s| s * CELLS_PER_SPREAD), Noise::new(seed), bytes)
+                let cell = known.spread.map(|spread| spread * CELLS_PER_SPREAD);
+                lattice::encode(values, cell, Noise::new(seed), bytes)
             }
+            Self::Topk => topk::encode(values, known.said, Noise::new(seed), bytes),
         };
         match encoded {
             Ok(clipped) => Ok(EncodeStats { bytes: bytes.len() - start, clipped }),
@@ -90,11 +102,13 @@ impl Codec {
                 0 => Ok(()),
                 _ => Err(DecodeError::Far { block: 0 }),
             },
+            Self::Topk => Err(DecodeError::Partial),
         }
     }
 
     /// Decodes next to `near`, the receiver's own values of the same length, which must be finite. Returns how many values
-    /// could not be read from there and are those of `near`; 0 where the codec needs none.
+    /// could not be read from there and are those of `near`; 0 where the codec needs none, and where it leaves values unsaid,
+    /// which are those of `near` too.
     pub fn decode_near(self, bytes: &[u8], near: &[f32], values: &mut [f32]) -> Result<usize, DecodeError> {
         if !self.is_relative() {
             return self.decode(bytes, values).map(|()| 0);
@@ -102,6 +116,10 @@ impl Codec {
         let expected = self.encoded_bytes(values.len());
         if bytes.len() != expected {
             return Err(DecodeError::Length { expected, found: bytes.len() });
+        }
+        if self.is_sparse() {
+            values.copy_from_slice(near);
+            return topk::decode(bytes, values).map(|()| 0);
         }
         lattice::decode(bytes, near, values)
     }

@@ -10,7 +10,7 @@ use crate::wire::choice::Codec;
 
 /// Encoded bytes a shard of a large update comes close to.
 pub const SHARD_BYTES_AIM: usize = 1 << 20;
-/// Every boundary is a multiple of this many elements: whole blocks of every codec.
+/// Every boundary is a multiple of this many elements: whole blocks of every codec that says all values.
 pub const CUT_ELEMENTS: usize = 64;
 /// Most elements of a shard, whatever the codec. A run keeps the cut of its training codec in settle steps too, where
 /// the same range may be encoded at 32 bits.

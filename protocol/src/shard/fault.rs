@@ -43,6 +43,17 @@ pub enum DecodeError {
         /// The first such block.
         block: usize,
     },
+    /// The codec says only some of the values and can only be read next to one's own.
+    #[error(
+        "expected an encoding of every value, found one that says some of them and needs the own ones beside it"
+    )]
+    Partial,
+    /// Places of values that no encoder writes: not rising, beyond the block, too few, too many, or in the padding.
+    #[error("block {block}: expected rising places within the block, as many as it has codes, found others")]
+    Place {
+        /// The block.
+        block: usize,
+    },
     /// A code no encoder writes: out of range, not zero under a zero scale, or in the padding.
     #[error("block {block}: expected codes that an encoder writes, found another")]
     Code {

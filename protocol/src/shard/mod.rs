@@ -15,3 +15,4 @@ pub mod layout;
 pub mod noise;
 pub mod plain;
 pub mod sketch;
+pub mod topk;

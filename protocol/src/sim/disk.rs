@@ -21,6 +21,8 @@ pub(super) struct Generation {
     pub(super) agreed: Arc<[f32]>,
     /// Momentum of the outer optimizer.
     pub(super) velocity: Arc<[f32]>,
+    /// What its updates have told, where it remembers that.
+    pub(super) said: Arc<[f32]>,
 }
 
 /// The disk of one node.

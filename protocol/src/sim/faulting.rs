@@ -3,6 +3,7 @@
 use crate::crypto::signed::Domain;
 use crate::id::PeerId;
 use crate::peer::input::{Command, Input};
+use crate::peer::memory::ShardMemory;
 use crate::sim::fault::Blow;
 use crate::sim::members::TODAY;
 use crate::sim::perform::RESTART;
@@ -112,6 +113,8 @@ impl World {
         let mut outer = self.make_outer();
         let is_restored = outer.restore(found.velocity.to_vec()).is_ok();
         assert!(is_restored, "the disk keeps what the optimizer gave");
+        let is_recalled = ShardMemory::recall(&mut self.nodes[i as usize].memories, &found.said);
+        assert!(is_recalled, "the disk keeps what was said");
         let mut snapshot = found.snapshot;
         snapshot.ledger = self.ledger_end(i);
         let is_finished = snapshot.is_finished;

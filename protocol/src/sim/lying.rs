@@ -71,7 +71,9 @@ impl World {
         let Some(Body::Announce(first)) = body_of(bytes) else { return };
         let Some(parameters) = self.nodes[i as usize].mischief.second.take() else { return };
         let codec = plan(self.charter.charter(), first.step).codec;
-        let made = self.encode(i, first.step, &parameters, codec, 1);
+        // It goes on from its first story.
+        let mut memories = self.nodes[i as usize].memories.clone();
+        let made = self.encode(i, first.step, &parameters, codec, 1, &mut memories);
         let announce = self.alternate(i, first, codec, made);
         let Ok(sealed) = decode_control::<Sealed>(bytes) else { return };
         let Ok(message) = decode_control::<Message>(&sealed.body) else { return };

@@ -7,6 +7,7 @@ use crate::id::{AskId, Hash, InboundId};
 use crate::mixing::outer::Outer;
 use crate::mixing::plausible::Gate;
 use crate::peer::machine::Peer;
+use crate::peer::memory::ShardMemory;
 use crate::peer::output::Question;
 use crate::sim::attack::AdversaryTerms;
 use crate::sim::clock::Clock;
@@ -37,8 +38,8 @@ pub(super) struct Node {
     pub(super) working: Vec<f32>,
     /// The outer optimizer.
     pub(super) outer: Outer,
-    /// A gate for every shard.
-    pub(super) gates: Vec<Gate>,
+    /// What it remembers of every shard.
+    pub(super) memories: Vec<ShardMemory>,
     /// Own shards to serve.
     pub(super) blocks: BTreeMap<Hash, Arc<[u8]>>,
     /// Shards that came for the pull under way.
@@ -138,6 +139,6 @@ impl Node {
         self.seen.clear();
         self.wake_at = None;
         self.is_finished = false;
-        self.gates.iter_mut().for_each(|gate| *gate = Gate::new());
+        self.memories.iter_mut().for_each(|memory| memory.gate = Gate::new());
     }
 }

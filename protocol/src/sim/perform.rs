@@ -3,6 +3,7 @@
 use crate::id::OuterStep;
 use crate::peer::event::Event;
 use crate::peer::input::Input;
+use crate::peer::memory::ShardMemory;
 use crate::peer::output::{Output, Verdict};
 use crate::sim::disk::Generation;
 use crate::sim::queue::Happening;
@@ -193,6 +194,7 @@ impl World {
             snapshot: node.peer.snapshot(),
             agreed: node.agreed.as_slice().into(),
             velocity: node.outer.velocity().into(),
+            said: ShardMemory::all_said(&node.memories).into(),
         };
         node.disk.begin(generation);
         let after = self.disk_time();

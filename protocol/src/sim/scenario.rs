@@ -353,6 +353,12 @@ impl Scenario {
             "one that is read without values near those that were encoded: only pull knows them",
             run.codec,
         )?;
+        need(
+            !run.codec.is_sparse() || run.rule == Rule::Mean,
+            "run.rule",
+            "mean: other rules would take what topk leaves unsaid for the author's word",
+            run.rule,
+        )?;
         need(run.settle_codec.is_fine(), "run.settle_codec", "f32, f16 or bf16", run.settle_codec)?;
         need(
             (0.0..1.0).contains(&run.outer_momentum),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::id::{OuterStep, PeerId};
 use crate::limits::SKETCH_LEN;
 use crate::peer::input::{Evaluated, Input, Mixed, Trained, Update};
+use crate::peer::memory::ShardMemory;
 use crate::peer::output::{MixHow, MixOrder, TrainOrder};
 use crate::peer::update::{EncodeScratch, ShardMix, ShardState, encode_shard, mix_shard};
 use crate::sim::attack::Attack;
@@ -45,12 +46,14 @@ impl World {
         };
         self.check_finite(i, "training");
         let said = self.lie(i);
+        let mut memories = std::mem::take(&mut self.nodes[i as usize].memories);
         let said = said.as_deref().unwrap_or(&self.nodes[i as usize].working);
-        let mut made = self.encode(i, order.step, said, order.plan.codec, 0);
+        let mut made = self.encode(i, order.step, said, order.plan.codec, 0, &mut memories);
         if attack == Some(Attack::NotFinite) {
             poison(&mut made.update, &mut made.shards, order.plan.codec);
         }
         let node = &mut self.nodes[i as usize];
+        node.memories = memories;
         let addresses = made.update.shards.iter().map(|(hash, _)| *hash);
         node.blocks.extend(addresses.zip(made.shards));
         let trained = Trained {
@@ -66,7 +69,7 @@ impl World {
         self.feed(i, Input::Trained(trained));
     }
 
-    /// Encodes parameters; `version` tells updates for one step apart.
+    /// Encodes parameters as its `memories` of the shards ask; `version` tells updates for one step apart.
     pub(super) fn encode(
         &self,
         i: u32,
@@ -74,19 +77,20 @@ impl World {
         parameters: &[f32],
         codec: Codec,
         version: u64,
+        memories: &mut [ShardMemory],
     ) -> Made {
         let noise =
             self.seed.fork("rounding").fork_index(i.into()).fork_index(u64::from(step.0) << 8 | version);
         let (mut shards, mut bytes, mut norms) = (Vec::new(), Vec::new(), Vec::new());
         let mut sketch = vec![0.0; SKETCH_LEN];
         let mut scratch = EncodeScratch::default();
-        for (k, range) in self.cuts.iter().enumerate() {
+        for (k, (range, memory)) in self.cuts.iter().zip(memories).enumerate() {
             let (genesis, range) = (&self.genesis, range.clone());
             let noise = noise.fork_index(k as u64);
-            let gate = &self.nodes[i as usize].gates[k];
             let sketcher = &self.sketcher;
-            let shard = encode_shard(parameters, genesis, range, codec, &noise, gate, sketcher, &mut scratch)
-                .expect("parameters were checked to be finite, lies are kept finite");
+            let shard =
+                encode_shard(parameters, genesis, range, codec, &noise, memory, sketcher, &mut scratch)
+                    .expect("parameters were checked to be finite, lies are kept finite");
             shards.push((shard.hash, shard.bytes.len() as u32));
             norms.push(shard.norm);
             sketch.iter_mut().zip(&shard.sketch).for_each(|(sum, part)| *sum += part);
@@ -130,10 +134,10 @@ impl World {
         let received = &node.received;
         let mut rest = node.working.as_mut_slice();
         let mut found = Vec::with_capacity(self.cuts.len());
-        for (((_, sources), range), gate) in order.sources.iter().zip(&self.cuts).zip(&mut node.gates) {
+        for (((_, sources), range), memory) in order.sources.iter().zip(&self.cuts).zip(&mut node.memories) {
             let (working, others) = rest.split_at_mut(range.len());
             rest = others;
-            let state = ShardState { genesis: &genesis[range.clone()], working, gate };
+            let state = ShardState { genesis: &genesis[range.clone()], working, gate: &mut memory.gate };
             let find = |hash: &_| received.get(hash).map(AsRef::as_ref);
             found.push(mix_shard(sources, find, order.how, state, &mut self.mix_scratch));
         }

@@ -9,9 +9,9 @@ use crate::crypto::assumed::AssumedSignatures;
 use crate::crypto::keys::Keypair;
 use crate::id::{Hash, PeerId};
 use crate::mixing::outer::Outer;
-use crate::mixing::plausible::Gate;
 use crate::peer::config::PeerConfig;
 use crate::peer::machine::Peer;
+use crate::peer::memory::ShardMemory;
 use crate::peer::output::Outbox;
 use crate::peer::snapshot::Snapshot;
 use crate::peer::update::MixScratch;
@@ -199,11 +199,12 @@ impl World {
 
     fn make_node(&self, i: usize, lies: Option<AdversaryTerms>) -> Node {
         let genesis = self.genesis.clone();
-        let outer = self.make_outer();
+        let (outer, codec) = (self.make_outer(), self.scenario.run.codec);
         let first = Generation {
             snapshot: Snapshot::default(),
             agreed: genesis.clone(),
             velocity: outer.velocity().into(),
+            said: [].into(),
         };
         let is_lossy = self.timetable.lossy.contains(&(i as u32));
         Node {
@@ -211,7 +212,7 @@ impl World {
             agreed: genesis.to_vec(),
             working: genesis.to_vec(),
             outer,
-            gates: vec![Gate::new(); self.cuts.len()],
+            memories: self.cuts.iter().map(|cut| ShardMemory::new(codec, cut.len())).collect(),
             blocks: BTreeMap::new(),
             received: BTreeMap::new(),
             asking: BTreeMap::new(),

@@ -23,7 +23,8 @@ pub struct Plan {
 }
 
 /// Under a codec that is read next to the receiver's own values, every so-manieth update, the first one too, travels in a
-/// codec that anybody can read: for those who join, and for those who have come too far from the others.
+/// codec that anybody can read: for those who join, and for those who have come too far from the others or were not told
+/// something.
 pub const WHOLE_EVERY: u32 = 8;
 
 /// The codec of the update that outer step `step` publishes.

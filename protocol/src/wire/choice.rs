@@ -49,13 +49,21 @@ named!(
         /// 4 bits read next to the receiver's own values, cell and check a block of 64: 4.5 bits a parameter; every
         /// eighth outer step travels as `int8`.
         Lattice4 = "lattice4",
+        /// The sixteenth of all values that moved farthest from what was last said of them, 8 bits each: 0.9 bits a
+        /// parameter; the receiver keeps its own elsewhere. Every eighth outer step travels as `int8`.
+        Topk = "topk",
     }
 );
 
 impl Codec {
     /// Whether whoever decodes needs values of its own near those that were encoded.
     pub const fn is_relative(self) -> bool {
-        matches!(self, Self::Lattice4)
+        matches!(self, Self::Lattice4 | Self::Topk)
+    }
+
+    /// Whether an update says some of its values only, so that its author must remember what it said of the others.
+    pub const fn is_sparse(self) -> bool {
+        matches!(self, Self::Topk)
     }
 
     /// Whether the codec keeps at least 16 bits, as settle steps ask.

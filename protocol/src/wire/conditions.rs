@@ -9,6 +9,7 @@ use crate::crypto::keys::is_usable;
 use crate::id::PeerId;
 use crate::limits::{FOUNDERS_MAX, LABELS_MAX, MEMBERS_MAX, PULLS_MAX, TEXT_BYTES_MAX};
 use crate::wire::charter::{Admission, Charter, CharterError};
+use crate::wire::choice::Rule;
 use crate::wire::field::need;
 use crate::wire::text::{check_name, check_text};
 
@@ -145,6 +146,12 @@ impl Charter {
         need((1..=1_000).contains(&m.staleness_max), "mixing.staleness_max", "1 to 1000", m.staleness_max)?;
         let e = &self.exchange;
         need(e.settle_codec.is_fine(), "exchange.settle_codec", "f32, f16 or bf16", e.settle_codec)?;
+        need(
+            !e.codec.is_sparse() || m.rule == Rule::Mean,
+            "mixing.rule",
+            "mean: other rules would take what topk leaves unsaid for the author's word",
+            m.rule,
+        )?;
         need(
             e.shards || e.predictions,
             "exchange",

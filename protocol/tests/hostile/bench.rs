@@ -17,7 +17,7 @@ use protocol::rng::Seed;
 use protocol::time::{Span, Time};
 use protocol::wire::announce::Announce;
 use protocol::wire::charter::{Admission, Charter, Member, SignedCharter};
-use protocol::wire::choice::Stage;
+use protocol::wire::choice::{Codec, Stage};
 use protocol::wire::credential::Credential;
 use protocol::wire::manifest::{Expected, Manifest};
 use protocol::wire::message::{Body, Message};
@@ -110,10 +110,14 @@ impl Bench {
     }
 
     pub(crate) fn manifest(&self, key: u8, step: u32) -> Vec<u8> {
+        self.manifest_in(key, step, Codec::Int8)
+    }
+
+    pub(crate) fn manifest_in(&self, key: u8, step: u32, codec: Codec) -> Vec<u8> {
         let shards: Vec<Hash> = (0..SHARDS as u8).map(|i| Hash([16 * key + i; 32])).collect();
         let root = merkle::root(&shards);
         let (run, step) = (self.charter.run(), OuterStep(step));
-        Manifest { run, step, shards, root, parent: Hash::default(), ..manifest() }
+        Manifest { run, step, shards, root, codec, parent: Hash::default(), ..manifest() }
             .seal(&keys(key))
             .to_bytes()
     }
@@ -152,14 +156,19 @@ impl Bench {
     /// The peer's manifest comes; its shards are asked for next.
     pub(crate) fn gives_manifest(&mut self, key: u8) {
         let bytes = self.manifest(key, 1);
+        self.gives_manifest_of(key, &bytes);
+    }
+
+    /// The same with a manifest in these bytes, for step 1.
+    pub(crate) fn gives_manifest_of(&mut self, key: u8, bytes: &[u8]) {
         let expected = Expected {
             run: self.charter.run(),
             peer: keys(key).peer(),
             step: OuterStep(1),
-            hash: content_hash(&bytes),
+            hash: content_hash(bytes),
             parameters: PARAMETERS,
         };
-        let manifest = Manifest::open(&bytes, &expected, |_| SHARDS).expect("an honest manifest");
+        let manifest = Manifest::open(bytes, &expected, |_| SHARDS).expect("a manifest in good form");
         let ask = self.ask_of(key);
         self.feed(Input::Answered { ask, answer: Answer::Manifest(Box::new(manifest)) });
     }

@@ -12,7 +12,7 @@ use protocol::roster::admission::AdmissionBook;
 use protocol::time::UnixSeconds;
 use protocol::wire::certificate::{Binding, Certificate, CredentialError, Invitation, Revocation, Rotation};
 use protocol::wire::charter::{Admission, Charter, CharterError, Member, SignedCharter};
-use protocol::wire::choice::Codec;
+use protocol::wire::choice::{Codec, Rule};
 use protocol::wire::codistillation::{CodistillationTerms, Variant};
 use protocol::wire::credential::{Admitted, Credential, Rotated};
 use protocol::wire::message::{Body, Message};
@@ -84,6 +84,8 @@ fn charters_that_make_no_sense_are_refused_with_the_field() {
         ("mixing.outer_rate", changed(|c| c.mixing.outer_rate = f32::NAN)),
         ("mixing.staleness_max", changed(|c| c.mixing.staleness_max = 0)),
         ("exchange.settle_codec", changed(|c| c.exchange.settle_codec = Codec::Int4)),
+        ("mixing.rule", changed(|c| (c.exchange.codec, c.mixing.rule) = (Codec::Topk, Rule::NnmTrimmed))),
+        ("mixing.rule", changed(|c| (c.exchange.codec, c.mixing.rule) = (Codec::Topk, Rule::Median))),
         ("exchange.epsilon_max", changed(|c| c.exchange.epsilon_max = Some(f32::NAN))),
         ("exchange", changed(|c| c.exchange.shards = false)),
         ("codistillation", changed(|c| c.codistillation = codistilled().codistillation)),

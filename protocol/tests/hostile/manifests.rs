@@ -6,6 +6,7 @@ use protocol::crypto::merkle;
 use protocol::crypto::signed::Domain;
 use protocol::id::{Hash, OuterStep, RunId};
 use protocol::wire::announce::Proof;
+use protocol::wire::choice::Codec;
 use protocol::wire::manifest::{Manifest, Privacy};
 use protocol::wire::offence::Offence;
 use protocol::wire::sealed::Sealed;
@@ -69,7 +70,7 @@ fn bad_manifests_are_refused_for_the_right_reason() {
             forged(|b| drop(b.splice(codec_at + 3.., [252, 255, 255, 255, 255, 0]))),
             Malformed,
         ),
-        ("36 an unknown codec", forged(|b| b[codec_at] = 6), Malformed),
+        ("36 an unknown codec", forged(|b| b[codec_at] = Codec::ALL.len() as u8), Malformed),
         ("38 a shard less than the model has", with_shards(SHARDS - 1), Meaningless),
         ("38 a shard more", with_shards(SHARDS + 1), Meaningless),
         ("   a norm less", claims(|m| m.norms.truncate(SHARDS - 1)), Meaningless),

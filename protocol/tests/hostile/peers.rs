@@ -13,7 +13,7 @@ use protocol::time::{Span, Time, UnixSeconds};
 use protocol::wire::announce::Announce;
 use protocol::wire::certificate::{Certificate, Revocation, Rotation};
 use protocol::wire::charter::{Admission, Charter};
-use protocol::wire::choice::Stage;
+use protocol::wire::choice::{Codec, Stage};
 use protocol::wire::credential::{Credential, Rotated};
 use protocol::wire::message::{Body, Message};
 use protocol::wire::offence::Offence;
@@ -35,6 +35,23 @@ fn rows_31_and_32_who_sends_other_bytes_than_it_signed_is_counted_and_the_others
     let row = bench.row(5);
     assert_eq!((row.score, row.offences.get("wrong_content")), (90.0, Some(&1)));
     assert!(!bench.hung_up(5), "the link stays");
+}
+
+#[test]
+fn an_update_in_a_codec_read_next_to_ones_own_is_pulled_only_where_the_charter_gives_it() {
+    let mut bench = Bench::pulling();
+    for (key, codec) in [(5, Codec::Topk), (6, Codec::Lattice4)] {
+        let bytes = bench.manifest_in(key, 1, codec);
+        bench.gives_manifest_of(key, &bytes);
+        assert!(!bench.asks.contains_key(&keys(key).peer()), "nothing more is asked of it");
+        assert_eq!(bench.row(key).offences.get("meaningless"), Some(&1), "{codec}");
+    }
+    // A codec that says what it says to everybody alike does no harm.
+    let bytes = bench.manifest_in(7, 1, Codec::Bf16);
+    bench.gives_manifest_of(7, &bytes);
+    bench.gives(7, (0..SHARDS as u32).collect());
+    bench.gives_all(8);
+    assert_eq!([5, 6, 7, 8].map(|i| bench.mixed_from(i)), [0, 0, SHARDS, SHARDS]);
 }
 
 #[test]

@@ -31,6 +31,21 @@ fn a_crash_at_any_moment_never_makes_a_node_sign_one_step_twice() {
 }
 
 #[test]
+fn peers_that_die_and_come_back_go_on_from_what_they_said_under_a_sparse_codec() {
+    for seed in 0..4 {
+        let mut scenario = quadratic(6);
+        scenario.run.codec = Codec::Topk;
+        scenario.run.outer_steps = 24;
+        scenario.faults = vec![
+            Fault::Crash { at: 0.0, until: 0.9, rate: 0.4, down_s: [0.01, 3.0] },
+            Fault::Lossy { share: 0.5 },
+        ];
+        let outcome = holds(&scenario, seed);
+        assert!(outcome.score_worst > 0.9, "{}", outcome.score_worst);
+    }
+}
+
+#[test]
 fn a_late_peer_takes_over_the_others_state() {
     let mut scenario = quadratic(6);
     scenario.run.outer_steps = 30;
@@ -43,9 +58,9 @@ fn a_late_peer_takes_over_the_others_state() {
 
 #[test]
 fn a_late_peer_takes_over_the_others_state_under_a_codec_read_next_to_ones_own() {
-    for seed in 0..3 {
+    for (seed, codec) in (0..3).flat_map(|seed| [(seed, Codec::Lattice4), (seed, Codec::Topk)]) {
         let mut scenario = quadratic(6);
-        scenario.run.codec = Codec::Lattice4;
+        scenario.run.codec = codec;
         scenario.run.outer_steps = 40;
         scenario.run.staleness_max = 4;
         scenario.faults = vec![Fault::Late { at: 0.4, share: 0.17, eclipsed: false }];

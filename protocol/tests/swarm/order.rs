@@ -47,6 +47,23 @@ fn half_the_bits_are_as_good_where_they_are_read_next_to_ones_own_values() {
 }
 
 #[test]
+fn less_than_half_the_bytes_is_nearly_as_good_where_updates_say_what_moved() {
+    let with = |codec| {
+        let mut scenario = quadratic(8);
+        scenario.run.codec = codec;
+        scenario.run.outer_steps = 64;
+        holds(&scenario, 5)
+    };
+    let (whole, sparse) = (with(Codec::Int8), with(Codec::Topk));
+    let payload = |outcome: &Outcome| outcome.bytes_by_kind["shards"];
+    // A settle step in 16 bits and every eighth update in 8 bits count on both sides.
+    assert!(payload(&sparse) * 2 < payload(&whole), "{} {}", payload(&sparse), payload(&whole));
+    assert_eq!(sparse.unreadable, 0.0);
+    // Told a sixteenth, peers come less near each other between whole updates while each is drawn to its own target.
+    assert!(sparse.score_mean > whole.score_mean - 0.05, "{} {}", sparse.score_mean, whole.score_mean);
+}
+
+#[test]
 fn one_seed_gives_one_history_to_the_last_bit() {
     let mut scenario = quadratic(6);
     scenario.network.loss = 0.05;
