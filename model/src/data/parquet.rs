@@ -259,6 +259,8 @@ fn take<T: DataType>(
     }
 }
 
+// Of the form that texts need, which may be refused.
+#[expect(clippy::unnecessary_wraps)]
 fn plain(value: &impl ToString) -> Result<String, String> {
     Ok(value.to_string())
 }

@@ -86,7 +86,7 @@ fn ranks(values: &[f64]) -> Vec<f64> {
     while start < order.len() {
         let is_equal = |place: &&usize| values[**place] == values[order[start]];
         let count = order[start..].iter().take_while(is_equal).count();
-        let shared = start as f64 + (count as f64 + 1.0) / 2.0;
+        let shared = start as f64 + f64::midpoint(count as f64, 1.0);
         order[start..start + count].iter().for_each(|place| ranks[*place] = shared);
         start += count;
     }

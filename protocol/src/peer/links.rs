@@ -26,7 +26,7 @@ impl Peer {
             return;
         }
         self.table.set_linked(peer, true, now);
-        self.has_newcomers = true;
+        self.searching.has_newcomers = true;
         out.emit(Event::LinkUp { peer });
         self.hello_at = self.hello_at.min(now + HELLO_SOON);
         self.ask_news(peer, now, out);

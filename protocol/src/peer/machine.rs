@@ -15,6 +15,7 @@ use crate::peer::config::PeerConfig;
 use crate::peer::event::Event;
 use crate::peer::input::{Command, Input, Trained};
 use crate::peer::output::{Outbox, Output};
+use crate::peer::searching::Searching;
 use crate::peer::snapshot::Snapshot;
 use crate::peer::status::{PeerStatus, Status};
 use crate::rng::{Rng, Seed};
@@ -27,7 +28,6 @@ use crate::wire::choice::Stage;
 use crate::wire::message::{Body, Message};
 use crate::wire::offence::{Offence, Reaction};
 use crate::wire::sealed::CoSigned;
-use crate::wire::trials::Trials;
 
 /// Own messages remembered: an hour of hellos.
 const OWN_MESSAGES_REMEMBERED: usize = 256;
@@ -58,11 +58,7 @@ pub struct Peer {
     pub(super) own_news: [Option<std::sync::Arc<[u8]>>; 2],
     /// Proofs of equivocation in own words, by whom they convict: for those who were away when they were told.
     pub(super) proofs: BTreeMap<PeerId, std::sync::Arc<[u8]>>,
-    /// What members tried in searches for settings, by member: each one's newest word.
-    pub(super) trials: BTreeMap<PeerId, Trials>,
-    pub(super) own_trials: Option<Trials>,
-    /// Whether somebody linked since the last hello.
-    pub(super) has_newcomers: bool,
+    pub(super) searching: Searching,
     pub(super) score_last: Option<f32>,
     /// The outer step that was evaluated last.
     pub(super) evaluated: Option<OuterStep>,
@@ -162,9 +158,7 @@ impl Peer {
             neighbours: restored.neighbours,
             own_news: [None, None],
             proofs: BTreeMap::new(),
-            trials: BTreeMap::new(),
-            own_trials: None,
-            has_newcomers: false,
+            searching: Searching::default(),
             score_last: None,
             evaluated: None,
             asks: BTreeMap::new(),

@@ -1,5 +1,7 @@
 //! A search for settings that members make together: what each tried travels by gossip and is kept here.
 
+use std::collections::BTreeMap;
+
 use crate::id::PeerId;
 use crate::limits::SEARCHERS_MAX;
 use crate::peer::machine::Peer;
@@ -10,19 +12,29 @@ use crate::wire::message::Body;
 use crate::wire::open::Standing;
 use crate::wire::trials::Trials;
 
+/// What is known of searches.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Searching {
+    /// The newest word of each other member.
+    others: BTreeMap<PeerId, Trials>,
+    own: Option<Trials>,
+    /// Whether somebody linked since the last hello.
+    pub(super) has_newcomers: bool,
+}
+
 impl Peer {
     /// The person here tells what was tried; what breaks the caps is not said.
     pub(super) fn tried(&mut self, trials: Trials, out: &mut Outbox) {
         if trials.makes_sense() {
             self.say(Body::Trials(trials.clone()), out);
-            self.own_trials = Some(trials);
+            self.searching.own = Some(trials);
         }
     }
 
     /// Tells own trials again to those who linked since the last hello.
     pub(super) fn retell_trials(&mut self, out: &mut Outbox) {
-        if std::mem::take(&mut self.has_newcomers)
-            && let Some(trials) = self.own_trials.clone()
+        if std::mem::take(&mut self.searching.has_newcomers)
+            && let Some(trials) = self.searching.own.clone()
         {
             self.say(Body::Trials(trials), out);
         }
@@ -30,10 +42,11 @@ impl Peer {
 
     /// Keeps the newest word of each member that searches; a full list takes in nobody new.
     pub(super) fn heard_trials(&mut self, signer: PeerId, trials: &Trials) -> Verdict {
-        if !self.trials.contains_key(&signer) && self.trials.len() >= SEARCHERS_MAX {
+        let others = &mut self.searching.others;
+        if !others.contains_key(&signer) && others.len() >= SEARCHERS_MAX {
             return Verdict::Ignore;
         }
-        self.trials.insert(signer, trials.clone());
+        others.insert(signer, trials.clone());
         Verdict::Accept
     }
 
@@ -45,6 +58,6 @@ impl Peer {
     /// The newest word of each other member that searches, as far as it is still a member, by key.
     pub fn trials(&self, now: Time) -> impl Iterator<Item = (&PeerId, &Trials)> {
         let (book, today): (&AdmissionBook, _) = (&self.book, self.today(now));
-        self.trials.iter().filter(move |(peer, _)| book.standing(peer, today) == Standing::Member)
+        self.searching.others.iter().filter(move |(peer, _)| book.standing(peer, today) == Standing::Member)
     }
 }
