@@ -59,8 +59,8 @@ pub fn each_measured(dir: &Path, mut take: impl FnMut(Measured) -> io::Result<()
 
 /// Writes every measured value of a directory; answers how many.
 pub fn csv(dir: &Path, to: &mut dyn Write) -> io::Result<u64> {
-    fn shown<T: ToString>(value: &Option<T>) -> String {
-        value.as_ref().map_or_else(String::new, ToString::to_string)
+    fn shown<T: ToString>(value: Option<&T>) -> String {
+        value.map_or_else(String::new, ToString::to_string)
     }
     // A fraction keeps its point, so that a column of them has one form.
     let number = |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:?}"));
@@ -68,10 +68,10 @@ pub fn csv(dir: &Path, to: &mut dyn Write) -> io::Result<u64> {
     each_measured(dir, |row| {
         let cells = [
             number(row.t),
-            shown(&row.node),
-            shown(&row.step),
-            shown(&row.outer),
-            shown(&row.name),
+            shown(row.node.as_ref()),
+            shown(row.step.as_ref()),
+            shown(row.outer.as_ref()),
+            shown(row.name.as_ref()),
             number(row.value),
             row.tags,
         ];

@@ -220,9 +220,8 @@ fn guess(files: &DataFiles) -> TaskKind {
     let extension =
         first.and_then(|f| f.extension()).map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
     match extension.as_str() {
-        "csv" | "tsv" => TaskKind::Classify,
         "parquet" if first.is_some_and(|file| parquet::has_words(file)) => TaskKind::Tagging,
-        "parquet" => TaskKind::Classify,
+        "csv" | "tsv" | "parquet" => TaskKind::Classify,
         "records" => TaskKind::Records,
         "graph" => TaskKind::Nodes,
         "jsonl" | "json" => {
