@@ -491,7 +491,7 @@ mod tests {
             file
         };
         // A struct in a struct in a struct ..., a list of 2^60 items, a text of 2^60 bytes.
-        assert!(inspected(&footed(&[0x1c; 100_000])).unwrap_err().contains("deep"));
+        assert!(inspected(&footed(&vec![0x1c; 100_000])).unwrap_err().contains("deep"));
         let long = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x0f];
         assert!(inspected(&footed(&[&[0x19, 0xf5][..], &long].concat())).is_err());
         assert!(inspected(&footed(&[&[0x19, 0xf1][..], &long].concat())).is_err());
