@@ -1,9 +1,6 @@
 //! A search for settings that members make together: what each tried travels by gossip and is kept here.
 
-use std::collections::BTreeMap;
-
 use crate::id::PeerId;
-use crate::limits::SEARCHERS_MAX;
 use crate::peer::machine::Peer;
 use crate::peer::output::{Outbox, Verdict};
 use crate::roster::admission::AdmissionBook;
@@ -11,16 +8,6 @@ use crate::time::Time;
 use crate::wire::message::Body;
 use crate::wire::open::Standing;
 use crate::wire::trials::Trials;
-
-/// What is known of searches.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Searching {
-    /// The newest word of each other member.
-    others: BTreeMap<PeerId, Trials>,
-    own: Option<Trials>,
-    /// Whether somebody linked since the last hello.
-    pub(super) has_newcomers: bool,
-}
 
 impl Peer {
     /// The person here tells what was tried; what breaks the caps is not said.
@@ -42,12 +29,7 @@ impl Peer {
 
     /// Keeps the newest word of each member that searches; a full list takes in nobody new.
     pub(super) fn heard_trials(&mut self, signer: PeerId, trials: &Trials) -> Verdict {
-        let others = &mut self.searching.others;
-        if !others.contains_key(&signer) && others.len() >= SEARCHERS_MAX {
-            return Verdict::Ignore;
-        }
-        others.insert(signer, trials.clone());
-        Verdict::Accept
+        if self.searching.hear(signer, trials) { Verdict::Accept } else { Verdict::Ignore }
     }
 
     /// The name for people of a known member, as it says it.
@@ -58,6 +40,6 @@ impl Peer {
     /// The newest word of each other member that searches, as far as it is still a member, by key.
     pub fn trials(&self, now: Time) -> impl Iterator<Item = (&PeerId, &Trials)> {
         let (book, today): (&AdmissionBook, _) = (&self.book, self.today(now));
-        self.searching.others.iter().filter(move |(peer, _)| book.standing(peer, today) == Standing::Member)
+        self.searching.others().filter(move |(peer, _)| book.standing(peer, today) == Standing::Member)
     }
 }

@@ -5,4 +5,5 @@ pub mod allowance;
 pub mod replay;
 pub mod sample;
 pub mod score;
+pub mod searching;
 pub mod table;
