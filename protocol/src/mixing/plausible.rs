@@ -1,6 +1,7 @@
 //! The plausibility gate: what is too far away to be believed does not reach the mix.
 //!
-//! Refuses infinite and NaN values and anything farther than [`REACH`] times the running median distance. It exists
+//! Refuses infinite and NaN values and anything farther than [`REACH`] times the running median distance, or that of the step
+//! where all are farther: a model that begins to learn moves everybody's parameters at once. It exists
 //! because even robust rules spend their resistance on what is far away; it deliberately does not judge what is near.
 //! Keep one gate per shard, since shards differ in size and scale.
 
@@ -14,6 +15,8 @@ use crate::shard::distance::{distance_squared, norm};
 pub const HISTORY_MAX: usize = 64;
 /// Distances needed before the median is believed.
 pub const HISTORY_MIN: usize = 5;
+/// Vectors of one step whose own median counts.
+const TOGETHER_MIN: usize = 3;
 /// How many median distances away a vector may be.
 pub const REACH: f64 = 10.0;
 /// Share of the own norm within which anything is plausible. When all nodes agree the median goes to zero, and a
@@ -79,7 +82,8 @@ impl Gate {
     /// distances.
     ///
     /// Better than one by one: all are remembered first, so a gate that has heard nothing still sees which of five
-    /// or more is far from the rest, and the order of arrival does not matter.
+    /// or more is far from the rest, and the order of arrival does not matter. Where most of three or more are far, they are
+    /// measured by each other and not by what was before.
     pub fn judge_all(
         &mut self,
         distances: &[f64],
@@ -89,7 +93,7 @@ impl Gate {
         for &distance in distances {
             self.remember(distance);
         }
-        let most = self.reach(own_norm, len);
+        let most = self.reach(own_norm, len).max(together(distances).min(absurd(len)));
         distances.iter().map(|&distance| within(distance, most)).collect()
     }
 
@@ -106,10 +110,9 @@ impl Gate {
 
     /// The largest distance that would pass now.
     pub fn reach(&self, own_norm: f64, len: usize) -> f64 {
-        let absurd = SPREAD_MAX * (len as f64).sqrt();
         match self.median() {
-            Some(median) => (REACH * median).max(CLOSE * own_norm).min(absurd),
-            None => absurd,
+            Some(median) => (REACH * median).max(CLOSE * own_norm).min(absurd(len)),
+            None => absurd(len),
         }
     }
 
@@ -162,6 +165,22 @@ impl Gate {
     }
 }
 
+/// A distance that no training comes near, for so many elements.
+fn absurd(len: usize) -> f64 {
+    SPREAD_MAX * (len as f64).sqrt()
+}
+
+/// How far a vector of one step may be by the others of that step; of an even number the lower middle counts, so that half
+/// of them cannot raise it.
+fn together(distances: &[f64]) -> f64 {
+    let mut sorted: Vec<f64> = distances.iter().copied().filter(|distance| distance.is_finite()).collect();
+    if sorted.len() < TOGETHER_MIN {
+        return 0.0;
+    }
+    sorted.sort_unstable_by(f64::total_cmp);
+    REACH * sorted[(sorted.len() - 1) / 2]
+}
+
 fn within(distance: f64, most: f64) -> Result<f64, Implausible> {
     if !distance.is_finite() {
         return Err(Implausible::NotFinite);
@@ -208,6 +227,19 @@ mod tests {
         assert_eq!(judged[1], Err(Implausible::NotFinite));
         // Too few to tell: permissive.
         assert!(Gate::new().judge_all(&[1.0, 400.0], 1.0, 4).iter().all(Result::is_ok));
+    }
+
+    #[test]
+    fn when_all_move_at_once_nobody_is_refused_but_who_is_far_from_them() {
+        let passed = |distances: &[f64]| {
+            let judged = warmed(1.0).judge_all(distances, 1.0, 4);
+            judged.iter().map(Result::is_ok).collect::<Vec<_>>()
+        };
+        assert_eq!(passed(&[20.0, 22.0, 19.0, 25.0]), [true; 4]);
+        assert_eq!(passed(&[20.0, 22.0, 19.0, 900.0]), [true, true, true, false]);
+        // Half of them do not make it so, nor do two alone.
+        assert_eq!(passed(&[1.1, 0.9, 50.0, 60.0]), [true, true, false, false]);
+        assert_eq!(passed(&[50.0, 60.0]), [false, false]);
     }
 
     #[test]
