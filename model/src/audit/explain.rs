@@ -268,6 +268,21 @@ mod tests {
         found
     }
 
+    /// Four patches of 2 x 2 pixels.
+    fn patches() -> PatchConfig {
+        PatchConfig {
+            image_size: 4,
+            patch_size: 2,
+            num_channels: 1,
+            hidden_size: 8,
+            num_hidden_layers: 1,
+            num_attention_heads: 2,
+            intermediate_size: 12,
+            layer_norm_eps: 1e-6,
+            hidden_act: Activation::Gelu,
+        }
+    }
+
     fn encoder() -> ArchConfig {
         ArchConfig::Encoder(EncoderConfig {
             hidden_size: 8,
@@ -306,17 +321,7 @@ mod tests {
         };
         let mlp = ArchConfig::Mlp(MlpConfig { layers: vec![16, 6, 2] });
         check(&mlp, Head::Classification { labels: 2 }, &of_values, 16);
-        let patch = ArchConfig::Patch(PatchConfig {
-            image_size: 4,
-            patch_size: 2,
-            num_channels: 1,
-            hidden_size: 8,
-            num_hidden_layers: 1,
-            num_attention_heads: 2,
-            intermediate_size: 12,
-            layer_norm_eps: 1e-6,
-            hidden_act: Activation::Gelu,
-        });
+        let patch = ArchConfig::Patch(patches());
         check(&patch, Head::Classification { labels: 2 }, &of_values, 4);
         for meaning in [Meaning::Marks, Meaning::Quantity] {
             let question = Question { meaning, ..of_values };
@@ -328,17 +333,7 @@ mod tests {
     #[test]
     fn every_kind_of_input_of_a_record_has_its_part_and_relations_stay() {
         let graph = GraphConfig { features: 4, hidden_size: 6, num_layers: 1, fan_out: 4, dropout: 0.0 };
-        let image = PatchConfig {
-            image_size: 4,
-            patch_size: 2,
-            num_channels: 1,
-            hidden_size: 8,
-            num_hidden_layers: 1,
-            num_attention_heads: 2,
-            intermediate_size: 12,
-            layer_norm_eps: 1e-6,
-            hidden_act: Activation::Gelu,
-        };
+        let image = patches();
         let ArchConfig::Encoder(text) = encoder() else { unreachable!() };
         let arch = ArchConfig::Multimodal(Box::new(MultimodalConfig {
             width: 6,

@@ -143,10 +143,11 @@ fn better(a: &Trial, b: &Trial) -> std::cmp::Ordering {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn terms() -> TrainTerms {
+    /// Terms to draw around.
+    pub(crate) fn terms() -> TrainTerms {
         TrainTerms {
             optimizer: "adamw".into(),
             rate: 1e-3,

@@ -119,19 +119,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn terms() -> TrainTerms {
-        TrainTerms {
-            optimizer: "adamw".into(),
-            rate: 1e-3,
-            batch: 16,
-            weight_decay: 0.01,
-            clip: 1.0,
-            warmup_share: 0.1,
-            decay_share: 0.3,
-            in_order: false,
-        }
-    }
+    use crate::trainer::search::tests::terms;
 
     fn peer(number: u8) -> PeerId {
         PeerId([number; 32])
