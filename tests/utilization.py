@@ -7,8 +7,9 @@
 
 prepares a testnet in FOLDER, which must not exist, runs its nodes to the end, each with one thread, and reads what they
 measured (`metrics.jsonl`): of the wall time of complete outer steps, from one mix to the next, the share spent in inner
-training, in mixing, in waiting for peers at earlier steps and in pulling; the rest is encoding, evaluating and saving. Shards
-that are mixed while others are under way count as mixing and as pulling. With more nodes than processors the shares of training are too
+training, in computing (training, encoding, mixing, evaluating), in waiting for peers at earlier steps and in pulling; the rest
+is saving. Shards that are mixed while others are under way count as mixing and as pulling; with --overlap so does training while a node waits or
+pulls. With more nodes than processors the shares of training are too
 high, because a node that waits for a processor seems to train. PROGRAM is a `starling` that was built.
 """
 
@@ -19,7 +20,7 @@ import pathlib
 import subprocess
 import sys
 
-PARTS = ("train_seconds", "mix_seconds", "wait_seconds", "pull_seconds")
+PARTS = ("train_seconds", "encode_seconds", "mix_seconds", "evaluate_seconds", "wait_seconds", "pull_seconds")
 
 
 def measured(path):
@@ -28,15 +29,17 @@ def measured(path):
     for line in path.read_text().splitlines():
         metric = json.loads(line)
         if metric["name"] in (*PARTS, "outer_seconds"):
-            steps.setdefault(metric["outer"], {})[metric["name"]] = metric["value"]
+            # An evaluation follows the mix of its outer step, so its time lies in the next one.
+            outer = metric["outer"] + (metric["name"] == "evaluate_seconds")
+            steps.setdefault(outer, {})[metric["name"]] = metric["value"]
     return {outer: found for outer, found in steps.items() if "outer_seconds" in found}
 
 
 def shares(steps):
     wall = sum(step["outer_seconds"] for step in steps)
     sums = [sum(step.get(part, 0.0) for step in steps) for part in PARTS]
-    train, mix, wait, pull = (100 * part / wall if wall else float("nan") for part in sums)
-    return wall, train, train + mix, wait, pull
+    train, encode, mix, evaluate, wait, pull = (100 * part / wall if wall else float("nan") for part in sums)
+    return wall, train, train + encode + mix + evaluate, wait, pull
 
 
 def line(name, steps):
@@ -50,12 +53,20 @@ def main():
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--far", default="", help="network namespace of every second node")
     parser.add_argument("--recipe", default="ner")
+    parser.add_argument("--data", help="data of your own instead of the built-in corpus")
+    parser.add_argument("--base", help="trained encoder to start from")
     parser.add_argument("--nodes", type=int, default=2)
     parser.add_argument("--outer-steps", type=int, default=40)
+    parser.add_argument("--inner-steps", type=int)
+    parser.add_argument("--overlap", action="store_true", help="train the next step while updates travel")
     args = parser.parse_args()
     program = str(pathlib.Path(args.program).resolve())
     words = ["testnet", "--prepare-only", "--recipe", args.recipe, "--nodes", str(args.nodes)]
     words += ["--outer-steps", str(args.outer_steps), "--dir", str(args.folder)]
+    words += ["--data", args.data] if args.data else []
+    words += ["--base", args.base] if args.base else []
+    words += ["--inner-steps", str(args.inner_steps)] if args.inner_steps else []
+    words += ["--overlap"] if args.overlap else []
     subprocess.run([program, *words], check=True, stdout=subprocess.DEVNULL)
     homes = sorted((args.folder / "nodes").iterdir())
     environment = {**os.environ, "STARLING_TRAIN_THREADS": "1", "STARLING_HTTP_LISTEN": ""}

@@ -50,6 +50,29 @@ fn a_testnet_ends_in_agreement_and_its_report_says_what_was_measured() {
 }
 
 #[test]
+fn nodes_that_train_while_updates_travel_do_every_inner_step_and_end_with_one_model() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("net");
+    let recipe = recipe(root.path(), &[("outer_steps", 24), ("inner_steps", 12)]);
+    let where_to = ["--nodes", "3", "--dir", path(&dir), "--no-compare"];
+    let data = ok(&[&["testnet", "--recipe", path(&recipe), "--overlap"][..], &where_to].concat());
+    assert!(data["consensus_distance_relative"].as_f64() < Some(1e-3), "{data}");
+    assert_eq!(data["rejected_shards"], 0, "{data}");
+    for node in data["nodes"].as_array().unwrap() {
+        assert!(node["score_together"].as_f64() > Some(0.1), "it learned something: {node}");
+    }
+    let shown = run(&["charter", "show", path(&dir.join("charter/charter.toml"))]);
+    assert!(shown.stdout.contains("24 outer steps of 12 inner steps that go on while"), "{shown:?}");
+    let trained = lines(&dir.join("events.jsonl"));
+    let steps: Vec<u64> = trained
+        .iter()
+        .filter(|e| e["event"] == "trained")
+        .filter_map(|e| e["inner_steps"].as_u64())
+        .collect();
+    assert_eq!(steps.iter().filter(|steps| **steps == 12).count(), 3 * 24, "{steps:?}");
+}
+
+#[test]
 fn nodes_of_two_sizes_trade_predictions_for_a_small_part_of_the_bytes_of_parameters() {
     let root = tempfile::tempdir().unwrap();
     let (dir, recipe) = (root.path().join("net"), root.path().join("unlike.toml"));

@@ -75,6 +75,7 @@ pub fn charter(n: usize, parameters: u64) -> Charter {
             outer_seconds_max: 0,
             patience_ms: 2_000,
             synchronous: false,
+            overlap: false,
             evaluate_every: 0,
         },
         admission: Admission::Closed((0..n).map(member).collect()),

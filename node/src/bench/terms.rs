@@ -100,6 +100,7 @@ pub fn found(
             outer_seconds_max: 0,
             patience_ms: PATIENCE_MS,
             synchronous: true,
+            overlap: false,
             evaluate_every: shape.evaluate_every,
         },
         admission: Admission::Closed(nodes.iter().enumerate().map(member).collect()),

@@ -203,8 +203,11 @@ fn print(to: &mut dyn Write, charter: &Charter, signatures: usize) -> std::io::R
         (
             "schedule",
             format!(
-                "{} outer steps of {} inner steps, then {} settle steps",
-                s.outer_steps, s.inner_steps, s.settle_steps
+                "{} outer steps of {} inner steps{}, then {} settle steps",
+                s.outer_steps,
+                s.inner_steps,
+                if s.overlap { " that go on while updates travel" } else { "" },
+                s.settle_steps
             ),
         ),
     ];

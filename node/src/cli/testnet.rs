@@ -50,6 +50,12 @@ pub struct Args {
     /// Outer steps with training, instead of the recipe's
     #[arg(long, value_name = "N")]
     outer_steps: Option<u32>,
+    /// Inner steps in an outer step, instead of the recipe's
+    #[arg(long, value_name = "N")]
+    inner_steps: Option<u32>,
+    /// Train the next outer step while the updates of this one travel
+    #[arg(long)]
+    overlap: bool,
     /// Seed of data, split and genesis
     #[arg(long, default_value_t = 7)]
     seed: u64,
@@ -85,6 +91,10 @@ pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
     if let Some(steps) = args.outer_steps {
         recipe.schedule.outer_steps = steps;
     }
+    if let Some(steps) = args.inner_steps {
+        recipe.schedule.inner_steps = steps;
+    }
+    recipe.schedule.overlap |= args.overlap;
     if let Some(liars) = args.byzantine.filter(|liars| *liars > 0) {
         recipe.mixing.byzantine = liars;
         recipe.mixing.rule = Rule::Trimmed;

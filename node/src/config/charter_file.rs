@@ -307,6 +307,7 @@ pub(crate) mod tests {
                 outer_seconds_max: 0,
                 patience_ms: 2_000,
                 synchronous: false,
+                overlap: false,
                 evaluate_every: 4,
             },
             admission: Admission::Closed(vec![

@@ -75,7 +75,7 @@ fn node(to: &mut Exposition, now: &Now) {
     );
     to.gauge(
         "starling_busy_time_ratio",
-        "Share of the time of complete outer steps spent in inner training or mixing, since the start.",
+        "Share of the time of complete outer steps spent in training, encoding, mixing or evaluating, since the start.",
         s.busy_time_ratio,
     );
 }

@@ -157,7 +157,9 @@ impl Notes {
     pub fn event(&mut self, event: &Event) {
         self.line(serde_json::to_value(event).unwrap_or_default());
         match event {
-            Event::Trained { step, inner_steps, dropped, samples, loss, seconds } => {
+            Event::Trained { step, inner_steps, dropped, samples, loss, seconds, encode_seconds } => {
+                self.figures.time.worked(*encode_seconds);
+                self.metric(step.0, "encode_seconds", *encode_seconds, BTreeMap::new());
                 self.inner_steps += u64::from(*inner_steps);
                 if *inner_steps > 0 {
                     self.figures.time.trained(*seconds);
@@ -194,7 +196,9 @@ impl Notes {
                     self.metric(step.0, "outer_seconds", seconds, BTreeMap::new());
                 }
             }
-            Event::Evaluated { step, metric, score, loss, samples } => {
+            Event::Evaluated { step, metric, score, loss, samples, seconds } => {
+                self.figures.time.worked(*seconds);
+                self.metric(step.0, "evaluate_seconds", *seconds, BTreeMap::new());
                 self.metric(step.0, "score", f64::from(*score), BTreeMap::from([("metric", metric.clone())]));
                 self.evaluations.put(&json!({
                     "t": seconds_since_1970(), "node": self.node, "outer": step, "metric": metric,

@@ -177,7 +177,7 @@ mod tests {
             codec: Codec::Int8,
             evaluates: false,
         };
-        TrainOrder { step: OuterStep(step), plan, seconds_max: 0 }
+        TrainOrder { step: OuterStep(step), plan, seconds_max: 0, next: None }
     }
 
     fn of(bytes_max: u64, used: u64) -> Storage {

@@ -1,8 +1,8 @@
-//! How much of its time a node computes: training and mixing over the wall time of whole outer steps.
+//! How much of its time a node computes: training, encoding, mixing and evaluating over the wall time of whole outer steps.
 //!
 //! It exists so that one definition stands behind status, metrics and reports. An outer step lasts from the mix before it
-//! (the first one: from the order to train) to its own mix, so waiting, pulling, encoding, evaluating and joining are in
-//! it; time in which the node was paused is not. It deliberately knows no clock: times are handed in.
+//! (the first one: from the order to train) to its own mix, so waiting, pulling and joining are in
+//! it too; time in which the node was paused is not. It deliberately knows no clock: times are handed in.
 
 use std::time::Instant;
 
@@ -13,10 +13,12 @@ pub struct WorkTime {
     wall: f64,
     /// Inner training.
     training: f64,
-    /// Mixing.
-    mixing: f64,
+    /// Encoding, mixing and evaluating.
+    working: f64,
     /// Training of the step under way.
     trained: f64,
+    /// Encoding and evaluating since the last mix.
+    worked: f64,
     /// Where the step under way began.
     begun: Option<Instant>,
     /// A pause was ordered: what passes until the next order to train belongs to no step.
@@ -37,6 +39,11 @@ impl WorkTime {
         self.trained = seconds.max(0.0);
     }
 
+    /// It encoded or evaluated for so many seconds. What comes after the last complete step is in none.
+    pub fn worked(&mut self, seconds: f64) {
+        self.worked += seconds.max(0.0);
+    }
+
     /// The node is to pause after the outer step under way.
     pub fn interrupted(&mut self) {
         self.is_interrupted = true;
@@ -48,7 +55,7 @@ impl WorkTime {
         let wall = at.saturating_duration_since(begun).as_secs_f64();
         self.wall += wall;
         self.training += std::mem::take(&mut self.trained);
-        self.mixing += seconds.max(0.0);
+        self.working += std::mem::take(&mut self.worked) + seconds.max(0.0);
         Some(wall)
     }
 
@@ -57,9 +64,9 @@ impl WorkTime {
         (self.wall > 0.0).then(|| (self.training / self.wall).min(1.0))
     }
 
-    /// Share of the wall time spent in inner training or mixing; `None` before the first complete step.
+    /// Share of the wall time spent in training, encoding, mixing or evaluating; `None` before the first complete step.
     pub fn busy_ratio(&self) -> Option<f64> {
-        (self.wall > 0.0).then(|| ((self.training + self.mixing) / self.wall).min(1.0))
+        (self.wall > 0.0).then(|| ((self.training + self.working) / self.wall).min(1.0))
     }
 }
 
@@ -86,9 +93,13 @@ mod tests {
         );
         assert_eq!((time.training_ratio(), time.busy_ratio()), (Some(0.75), Some(0.875)));
         // Two seconds of evaluation, then a step that settles: nothing is trained, the time counts.
+        time.worked(2.0);
         time.ordered(at(start, 11.0));
+        time.worked(0.5);
         assert_eq!(time.mixed(0.0, at(start, 13.0)), Some(4.0));
-        assert_eq!((time.training_ratio(), time.busy_ratio()), (Some(0.375), Some(0.4375)));
+        assert_eq!((time.training_ratio(), time.busy_ratio()), (Some(0.375), Some(0.75)));
+        time.worked(2.0);
+        assert_eq!(time.busy_ratio(), Some(0.75), "an evaluation at the end is in no complete step");
     }
 
     #[test]

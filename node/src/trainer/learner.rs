@@ -73,6 +73,10 @@ pub trait Learner: Send {
     fn write(&mut self, flat: &[f32]) -> Result<(), LearnerError>;
     /// Trains; `is_stopped` is asked between inner steps.
     fn train(&mut self, lesson: Lesson, is_stopped: &dyn Fn() -> bool) -> Result<Learned, LearnerError>;
+    /// Whether training may go on while a mix is made, to be added to it. What was read must then be what was trained.
+    fn trains_ahead(&self) -> bool {
+        true
+    }
     /// Scores the present parameters on local data.
     fn evaluate(&mut self) -> Result<Judged, LearnerError>;
     /// Writes the present parameters as a model that can be used on its own.

@@ -83,6 +83,11 @@ impl Learner for Liar {
         learned
     }
 
+    /// The difference of two lies is no training.
+    fn trains_ahead(&self) -> bool {
+        false
+    }
+
     fn evaluate(&mut self) -> Result<Judged, LearnerError> {
         self.inner.evaluate()
     }

@@ -11,6 +11,7 @@ pub mod material;
 pub mod model_card;
 pub mod model_hash;
 pub mod model_learner;
+mod overlap;
 pub mod plain;
 pub mod private;
 pub mod probe;

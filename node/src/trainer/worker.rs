@@ -22,7 +22,8 @@ use protocol::wire::choice::Codec;
 use rayon::prelude::*;
 
 use crate::trainer::job::{Checkpoint, Job, Report, ShardBytes};
-use crate::trainer::learner::{Learner, LearnerError, Lesson};
+use crate::trainer::learner::{Learner, LearnerError};
+use crate::trainer::overlap::Overlap;
 use crate::trainer::responder::Newest;
 use crate::trainer::update::encode;
 
@@ -103,11 +104,12 @@ struct Worker {
     cuts: Vec<Range<usize>>,
     genesis: Vec<f32>,
     agreed: Vec<f32>,
-    /// Parameters after training; then their mix with the others'; read anew from the learner before it is used again.
+    /// Parameters after training; then their mix with the others'; between mix and training nothing of use.
     working: Vec<f32>,
     outer: Outer,
     memories: Vec<ShardMemory>,
     ahead: Ahead,
+    overlap: Overlap,
     noise: Seed,
     sketch: Seed,
     export: PathBuf,
@@ -188,6 +190,7 @@ impl Worker {
             outer,
             memories,
             ahead,
+            overlap: Overlap::default(),
             noise,
             sketch,
             export,
@@ -197,10 +200,15 @@ impl Worker {
     }
 
     fn run(mut self, orders: &mpsc::Receiver<Job>, mut report: impl FnMut(Report)) {
-        while let Ok(job) = orders.recv() {
-            if self.stop.load(Ordering::Relaxed) {
-                return;
-            }
+        loop {
+            let job = match self.next_job(orders) {
+                Ok(Some(job)) => job,
+                Ok(None) => return,
+                Err(error) => {
+                    report(Report::Broken(error.to_string()));
+                    return;
+                }
+            };
             let done = match job {
                 Job::Train(order) => self.train(order),
                 Job::MixAhead(order, bytes) => {
@@ -226,29 +234,41 @@ impl Worker {
         }
     }
 
+    /// The next order, trained ahead for until it is there; `None` when there is none any more.
+    fn next_job(&mut self, orders: &mpsc::Receiver<Job>) -> Result<Option<Job>, LearnerError> {
+        let stop = self.stop.clone();
+        let is_stopped = || stop.load(Ordering::Relaxed);
+        while self.overlap.is_due() && !is_stopped() {
+            match orders.try_recv() {
+                Ok(job) => return Ok(Some(job)),
+                Err(mpsc::TryRecvError::Disconnected) => return Ok(None),
+                Err(mpsc::TryRecvError::Empty) => self.overlap.train(&mut *self.learner, &is_stopped)?,
+            }
+        }
+        Ok(orders.recv().ok().filter(|_| !is_stopped()))
+    }
+
     /// `None` when stopped in the middle: an unfinished step is not reported.
     fn train(&mut self, order: TrainOrder) -> Result<Option<Report>, LearnerError> {
         let begun = Instant::now();
         let plan = order.plan;
-        let lesson = Lesson {
-            steps: plan.inner_steps,
-            start: plan.inner_start,
-            total: plan.inner_total,
-            seconds_max: order.seconds_max,
-        };
+        let mut done =
+            self.overlap.resume(order.step, &self.agreed, &mut self.working, &mut *self.learner)?;
+        let lesson = done.rest(plan, order.seconds_max);
         let stop = self.stop.clone();
-        let learned = if lesson.steps > 0 {
-            self.learner.train(lesson, &|| stop.load(Ordering::Relaxed))?
-        } else {
-            Default::default()
-        };
+        if lesson.steps > 0 {
+            let learned = self.learner.train(lesson, &|| stop.load(Ordering::Relaxed))?;
+            done.add(learned, Duration::ZERO);
+        }
         if self.stop.load(Ordering::Relaxed) {
             return Ok(None);
         }
         self.learner.read(&mut self.working);
         // Should a step be trained twice, nothing mixed into the parameters of before is left.
         self.ahead.take();
-        let busy = Span(begun.elapsed().as_micros() as u64);
+        let busy = Span((done.busy + begun.elapsed()).as_micros() as u64);
+        let learned = done.whole();
+        let encoding = Instant::now();
         let noise = self.noise.fork_index(u64::from(order.step.0));
         let encoded = encode(
             &self.working,
@@ -266,6 +286,8 @@ impl Worker {
                     .to_owned(),
             });
         };
+        let next = order.next.filter(|_| self.learner.trains_ahead());
+        self.overlap.begin(order.step, next, order.seconds_max, &self.working);
         let trained = Trained {
             step: order.step,
             inner_steps: learned.steps,
@@ -273,6 +295,7 @@ impl Worker {
             samples: learned.samples,
             loss: learned.loss,
             busy,
+            encoding: Span(encoding.elapsed().as_micros() as u64),
             update,
         };
         Ok(Some(Report::Trained(trained, blocks)))
@@ -300,6 +323,8 @@ impl Worker {
     fn mix(&mut self, order: &MixOrder, bytes: &ShardBytes) -> Result<Option<Report>, LearnerError> {
         let begun = Instant::now();
         if matches!(order.how, MixHow::Join) {
+            // A joiner takes over the others' parameters; its own training is not carried over to them.
+            self.overlap.drop();
             self.learner.read(&mut self.working);
         }
         self.ahead.begin(order.step);
@@ -316,6 +341,7 @@ impl Worker {
                 self.outer.rest();
             }
         }
+        self.overlap.mixed(&*self.learner, &mut self.working);
         self.learner.write(&self.agreed)?;
         leave(self.newest.as_ref(), order.step, &*self.learner);
         let mut weights: BTreeMap<PeerId, f32> = BTreeMap::new();
@@ -373,6 +399,7 @@ impl Worker {
     }
 
     fn evaluate(&mut self, step: OuterStep) -> Result<Option<Report>, LearnerError> {
+        let begun = Instant::now();
         let judged = self.learner.evaluate()?;
         Ok(Some(Report::Evaluated(Evaluated {
             step,
@@ -380,6 +407,7 @@ impl Worker {
             score: judged.score as f32,
             loss: judged.loss as f32,
             samples: judged.samples,
+            busy: Span(begun.elapsed().as_micros() as u64),
         })))
     }
 
@@ -448,7 +476,7 @@ mod tests {
             inner_total: 1,
             evaluates: false,
         };
-        TrainOrder { step, plan, seconds_max: 0 }
+        TrainOrder { step, plan, seconds_max: 0, next: None }
     }
 
     /// A worker whose learner has trained to `vector(1)`.

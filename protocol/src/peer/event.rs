@@ -47,6 +47,8 @@ pub enum Event {
         loss: f64,
         /// Seconds of training.
         seconds: f64,
+        /// Seconds of encoding the update.
+        encode_seconds: f64,
     },
     /// An update was signed and announced.
     Published {
@@ -122,6 +124,8 @@ pub enum Event {
         loss: f32,
         /// Samples.
         samples: u64,
+        /// Seconds it took.
+        seconds: f64,
     },
     /// Another peer told its score.
     Card {

@@ -135,6 +135,8 @@ pub struct Trained {
     pub loss: f64,
     /// Time the training took.
     pub busy: Span,
+    /// Time encoding the update took.
+    pub encoding: Span,
     /// The update, encoded and in the driver's block store.
     pub update: Update,
 }
@@ -191,6 +193,8 @@ pub struct Evaluated {
     pub loss: f32,
     /// Samples.
     pub samples: u64,
+    /// Time it took.
+    pub busy: Span,
 }
 
 /// An operator's word.

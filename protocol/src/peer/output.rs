@@ -143,6 +143,8 @@ pub struct TrainOrder {
     pub plan: Plan,
     /// Longest training in seconds; 0 for no limit.
     pub seconds_max: u32,
+    /// The next outer step, where its training begins as soon as this one's update is encoded.
+    pub next: Option<Plan>,
 }
 
 /// A mixing order. The driver holds the bytes of every source, except of shards that it mixed ahead.

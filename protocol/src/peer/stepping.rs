@@ -16,7 +16,7 @@ use crate::peer::machine::{About, Peer, Phase};
 use crate::peer::output::{MixHow, MixOrder, Outbox, Output, Question, TrainOrder, shard_bytes};
 use crate::roster::sample::{Terms, candidates};
 use crate::roster::table::{Announced, Entry};
-use crate::stage::plan::{codec_at, plan};
+use crate::stage::plan::{codec_at, overlapped, plan};
 use crate::time::{Span, Time};
 use crate::wire::announce::{Announce, Card};
 use crate::wire::choice::Stage;
@@ -54,7 +54,8 @@ impl Peer {
         self.phase = Phase::Training { step, done: None };
         out.push(Output::Reserve(step));
         let seconds_max = self.book.charter().schedule.outer_seconds_max;
-        out.push(Output::Train(TrainOrder { step, plan, seconds_max }));
+        let next = overlapped(self.book.charter(), step);
+        out.push(Output::Train(TrainOrder { step, plan, seconds_max, next }));
     }
 
     fn enter(&mut self, stage: Stage, step: OuterStep, out: &mut Outbox) {
@@ -93,6 +94,7 @@ impl Peer {
             samples: trained.samples,
             loss: trained.loss,
             seconds: trained.busy.as_seconds(),
+            encode_seconds: trained.encoding.as_seconds(),
         });
         *done = Some(trained);
         self.try_publish(now, out);
@@ -414,7 +416,7 @@ impl Peer {
         if self.book.charter().audit.cards {
             self.say(Body::Card(Card { step, metric: metric.clone(), score, loss, samples }), out);
         }
-        out.emit(Event::Evaluated { step, metric, score, loss, samples });
+        out.emit(Event::Evaluated { step, metric, score, loss, samples, seconds: e.busy.as_seconds() });
         self.begin_step(now, out);
     }
 

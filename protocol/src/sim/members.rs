@@ -96,6 +96,7 @@ pub(super) fn charter(
             outer_seconds_max: 0,
             patience_ms: run.patience_ms,
             synchronous: run.synchronous,
+            overlap: run.overlap,
             evaluate_every: 0,
         },
         admission: Admission::Closed(keys.iter().enumerate().map(member).collect()),

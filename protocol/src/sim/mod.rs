@@ -7,6 +7,7 @@
 //! A [`scenario::Scenario`] and a seed make a [`world::World`]; [`world::World::run`] lets it run and gives an
 //! [`outcome::Outcome`].
 
+mod ahead;
 mod answering;
 pub mod attack;
 pub mod baseline;

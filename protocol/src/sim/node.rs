@@ -9,6 +9,7 @@ use crate::mixing::plausible::Gate;
 use crate::peer::machine::Peer;
 use crate::peer::memory::ShardMemory;
 use crate::peer::output::Question;
+use crate::sim::ahead::Ahead;
 use crate::sim::attack::AdversaryTerms;
 use crate::sim::clock::Clock;
 use crate::sim::disk::Disk;
@@ -36,6 +37,8 @@ pub(super) struct Node {
     pub(super) agreed: Vec<f32>,
     /// Parameters after training, before mixing.
     pub(super) working: Vec<f32>,
+    /// Training of the next outer step while updates of this one travel.
+    pub(super) ahead: Ahead,
     /// The outer optimizer.
     pub(super) outer: Outer,
     /// What it remembers of every shard.
@@ -138,6 +141,7 @@ impl Node {
         self.asked.clear();
         self.seen.clear();
         self.wake_at = None;
+        self.ahead = Ahead::default();
         self.is_finished = false;
         self.memories.iter_mut().for_each(|memory| memory.gate = Gate::new());
     }

@@ -128,7 +128,7 @@ impl World {
                 }
             }
             Output::Train(order) => {
-                let after = self.training_time(i, order.plan.inner_steps);
+                let after = self.training_time(i, order.plan.inner_steps - self.taken(i, order.step));
                 self.plan(i, after, Happening::Trained(Box::new(order)));
             }
             // Never ordered here: these nodes report whole answers, their charter allows no queries, lists its members and
@@ -158,7 +158,8 @@ impl World {
         }
     }
 
-    fn training_time(&mut self, i: u32, inner_steps: u32) -> Span {
+    /// How long a node trains for so many inner steps.
+    pub(super) fn training_time(&mut self, i: u32, inner_steps: u32) -> Span {
         if inner_steps == 0 {
             return ENCODING;
         }

@@ -114,6 +114,8 @@ pub struct RunTerms {
     pub patience_ms: u32,
     /// Whether exactly the same step of every linked member is mixed.
     pub synchronous: bool,
+    /// Whether the next outer step is trained while the updates of this one travel.
+    pub overlap: bool,
 }
 
 /// What is learned.
@@ -247,6 +249,7 @@ impl Default for RunTerms {
             staleness_max: 8,
             patience_ms: 2_000,
             synchronous: false,
+            overlap: false,
         }
     }
 }
@@ -373,6 +376,12 @@ impl Scenario {
             run.outer_rate,
         )?;
         need((1..=1_000).contains(&run.staleness_max), "run.staleness_max", "1 to 1000", run.staleness_max)?;
+        need(
+            !run.overlap || (run.algorithm == Algorithm::Pull && !run.synchronous),
+            "run.overlap",
+            "false for baselines and synchronous runs",
+            run.overlap,
+        )?;
         self.check_learner()?;
         self.check_world()?;
         self.faults.iter().try_for_each(Fault::check)?;

@@ -13,6 +13,7 @@ use crate::sim::attack::Attack;
 use crate::sim::forgery::poison;
 use crate::sim::learner::lesson::Lesson;
 use crate::sim::world::World;
+use crate::stage::plan::Plan;
 use crate::time::Span;
 use crate::wire::choice::Codec;
 
@@ -27,23 +28,13 @@ impl World {
     pub(super) fn trained(&mut self, i: u32, order: &TrainOrder) {
         let node = &mut self.nodes[i as usize];
         let attack = node.lies.as_ref().map(|lies| lies.attack);
-        let inner_steps = if attack == Some(Attack::FreeRider) { 0 } else { order.plan.inner_steps };
-        let lesson = Lesson {
-            peer: i,
-            step: order.step.0,
-            inner_steps,
-            inner_start: order.plan.inner_start,
-            inner_total: order.plan.inner_total,
-            flips_labels: attack == Some(Attack::LabelFlip),
-        };
         let mut working = std::mem::take(&mut node.working);
         working.copy_from_slice(&node.agreed);
-        let loss = self.learner.train(lesson, &mut working);
+        let taken = node.ahead.resume(order.step, &mut working);
+        let inner_steps = order.plan.inner_steps - taken;
+        let loss = self.lesson(i, order.step, order.plan, taken, inner_steps, &mut working);
         self.nodes[i as usize].working = working;
-        let loss = match loss {
-            Ok(loss) => loss,
-            Err(error) => return self.violated("learner", Some(i), error.to_string()),
-        };
+        let Some(loss) = loss else { return };
         self.check_finite(i, "training");
         let said = self.lie(i);
         let mut memories = std::mem::take(&mut self.nodes[i as usize].memories);
@@ -54,6 +45,7 @@ impl World {
         }
         let node = &mut self.nodes[i as usize];
         node.memories = memories;
+        node.ahead.begin(order.next, self.now);
         let addresses = made.update.shards.iter().map(|(hash, _)| *hash);
         node.blocks.extend(addresses.zip(made.shards));
         let trained = Trained {
@@ -64,9 +56,36 @@ impl World {
             samples: u64::from(order.plan.inner_steps) * u64::from(self.scenario.learner.batch),
             loss,
             busy: Span::ZERO,
+            encoding: Span::ZERO,
             update: made.update,
         };
         self.feed(i, Input::Trained(trained));
+    }
+
+    /// Trains parameters; the mean loss, or nothing when the learner cannot go on.
+    pub(super) fn lesson(
+        &mut self,
+        i: u32,
+        step: OuterStep,
+        plan: Plan,
+        taken: u32,
+        inner_steps: u32,
+        parameters: &mut [f32],
+    ) -> Option<f64> {
+        let attack = self.nodes[i as usize].lies.as_ref().map(|lies| lies.attack);
+        let lesson = Lesson {
+            peer: i,
+            step: step.0,
+            inner_steps: if attack == Some(Attack::FreeRider) { 0 } else { inner_steps },
+            taken,
+            inner_start: plan.inner_start + u64::from(taken),
+            inner_total: plan.inner_total,
+            flips_labels: attack == Some(Attack::LabelFlip),
+        };
+        self.learner
+            .train(lesson, parameters)
+            .map_err(|error| self.violated("learner", Some(i), error.to_string()))
+            .ok()
     }
 
     /// Encodes parameters as its `memories` of the shards ask; `version` tells updates for one step apart.
@@ -101,6 +120,7 @@ impl World {
 
     /// Mixing is through.
     pub(super) fn mixed(&mut self, i: u32, order: &MixOrder) {
+        self.train_ahead(i, order);
         let found = self.mix_shards(i, order);
         self.check_weights(i, order, &found);
         for (mix, range) in found.iter().zip(&self.cuts) {
@@ -156,6 +176,7 @@ impl World {
             score: score as f32,
             loss: loss as f32,
             samples: 1,
+            busy: Span::ZERO,
         };
         self.feed(i, Input::Evaluated(evaluated));
     }

@@ -18,6 +18,7 @@ use crate::peer::update::MixScratch;
 use crate::rng::{Rng, Seed};
 use crate::shard::cut::cut;
 use crate::shard::sketch::Sketcher;
+use crate::sim::ahead::Ahead;
 use crate::sim::attack::{AdversaryTerms, Attack};
 use crate::sim::bounds::ScenarioError;
 use crate::sim::clock::Clock;
@@ -211,6 +212,7 @@ impl World {
             peer: self.make_peer(i, 0, UnixSeconds(members::TODAY.0), Snapshot::default(), 0),
             agreed: genesis.to_vec(),
             working: genesis.to_vec(),
+            ahead: Ahead::default(),
             outer,
             memories: self.cuts.iter().map(|cut| ShardMemory::new(codec, cut.len())).collect(),
             blocks: BTreeMap::new(),

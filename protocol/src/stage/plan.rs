@@ -39,6 +39,12 @@ pub fn codec_at(charter: &Charter, step: OuterStep) -> Codec {
     }
 }
 
+/// The plan of the outer step after `step` where its training begins before `step` is mixed.
+pub fn overlapped(charter: &Charter, step: OuterStep) -> Option<Plan> {
+    let next = plan(charter, step.next());
+    (charter.schedule.overlap && next.stage == Stage::Train).then_some(next)
+}
+
 /// The plan of outer step `step` (the first is 1).
 pub fn plan(charter: &Charter, step: OuterStep) -> Plan {
     let s = &charter.schedule;

@@ -226,7 +226,10 @@ pub struct MixingTerms {
 }
 
 /// How long the run is and how its outer steps are cut.
-#[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize, Deserialize)]
+///
+/// Its canonical bytes are its fields in this order, with `synchronous` and `overlap` as the bits 1 and 2 of one byte: a
+/// charter without overlap has the bytes, and the run the name, that it had before there was any.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScheduleTerms {
     /// Outer steps with training.
@@ -242,8 +245,47 @@ pub struct ScheduleTerms {
     /// Whether exactly the same step of every linked member is mixed (a barrier, for comparisons and benchmarks).
     #[serde(default)]
     pub synchronous: bool,
+    /// Whether the next outer step is trained while the updates of this one travel. What was trained before the mix is
+    /// there is added to it, so every update holds training that began one mix earlier.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub overlap: bool,
     /// Outer steps between two evaluations on the node's validation data; 0 for only at the end.
     pub evaluate_every: u32,
+}
+
+impl Encode for ScheduleTerms {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
+        self.outer_steps.encode(encoder)?;
+        self.settle_steps.encode(encoder)?;
+        self.inner_steps.encode(encoder)?;
+        self.outer_seconds_max.encode(encoder)?;
+        self.patience_ms.encode(encoder)?;
+        (u8::from(self.synchronous) | u8::from(self.overlap) << 1).encode(encoder)?;
+        self.evaluate_every.encode(encoder)
+    }
+}
+
+impl<Context> Decode<Context> for ScheduleTerms {
+    fn decode<D: Decoder<Context = Context>>(decoder: &mut D) -> Result<Self, DecodeError> {
+        let [outer_steps, settle_steps, inner_steps, outer_seconds_max, patience_ms]: [u32; 5] =
+            Decode::decode(decoder)?;
+        let pace = u8::decode(decoder)?;
+        if pace > 3 {
+            return Err(DecodeError::Other("a schedule is synchronous, overlapped, both or neither"));
+        }
+        let (synchronous, overlap) = (pace & 1 != 0, pace & 2 != 0);
+        let evaluate_every = Decode::decode(decoder)?;
+        Ok(Self {
+            outer_steps,
+            settle_steps,
+            inner_steps,
+            outer_seconds_max,
+            patience_ms,
+            synchronous,
+            overlap,
+            evaluate_every,
+        })
+    }
 }
 
 /// Who may take part.

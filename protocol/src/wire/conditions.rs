@@ -114,6 +114,23 @@ impl Charter {
             "at most schedule.inner_steps",
             self.exchange.inner_steps_min,
         )?;
+        self.check_overlap()
+    }
+
+    /// Training while updates travel needs parameters that training can be carried over to.
+    fn check_overlap(&self) -> Result<(), CharterError> {
+        let against = [
+            (self.schedule.synchronous, "schedule.synchronous: a barrier mixes nothing but whole steps"),
+            (self.codistillation.is_some(), "codistillation: what is mixed there are predictions"),
+            (
+                self.exchange.epsilon_max.is_some(),
+                "exchange.epsilon_max: training that a crash takes back would be spent twice",
+            ),
+        ];
+        against.into_iter().filter(|(is_there, _)| *is_there).try_for_each(|(_, why)| {
+            let expected = format!("false beside {why}");
+            need(!self.schedule.overlap, "schedule.overlap", &expected, self.schedule.overlap)
+        })?;
         Ok(())
     }
 

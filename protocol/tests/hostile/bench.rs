@@ -145,6 +145,7 @@ impl Bench {
             samples: 160,
             loss: 1.0,
             busy: Span::millis(1),
+            encoding: Span::millis(1),
             update,
         }));
     }

@@ -93,6 +93,7 @@ pub(crate) fn charter(admission: Admission) -> Charter {
             outer_seconds_max: 0,
             patience_ms: 2_000,
             synchronous: false,
+            overlap: false,
             evaluate_every: 4,
         },
         admission,

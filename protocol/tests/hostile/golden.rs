@@ -80,6 +80,9 @@ fn every_wire_type_has_its_golden_bytes() {
     golden("charter_signed", &run().to_bytes());
     reads_back::<Charter>("charter", &charter(closed()));
     reads_back::<Charter>("charter_codistilled", &codistilled());
+    let mut overlapped = charter(closed());
+    overlapped.schedule.overlap = true;
+    reads_back::<Charter>("charter_overlapped", &overlapped);
     let bytes = golden("prediction", &prediction().seal(&keys(4)));
     assert_eq!(Prediction::open(&bytes, &wanted()), Ok(prediction()));
     reads_back(

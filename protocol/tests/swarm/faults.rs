@@ -31,6 +31,25 @@ fn a_crash_at_any_moment_never_makes_a_node_sign_one_step_twice() {
 }
 
 #[test]
+fn peers_that_die_or_come_late_while_they_train_ahead_end_where_the_others_do() {
+    let mut joins = 0;
+    for seed in 0..4 {
+        let mut scenario = quadratic(6);
+        scenario.run.overlap = true;
+        scenario.run.outer_steps = 40;
+        scenario.run.staleness_max = 4;
+        scenario.faults = vec![
+            Fault::Crash { at: 0.0, until: 0.9, rate: 0.1, down_s: [0.01, 3.0] },
+            Fault::Late { at: 0.4, share: 0.17, eclipsed: false },
+        ];
+        let outcome = holds(&scenario, seed);
+        assert!(outcome.score_worst > 0.9, "{}", outcome.score_worst);
+        joins += outcome.joins;
+    }
+    assert!(joins >= 1, "somebody came too late to just mix");
+}
+
+#[test]
 fn peers_that_die_and_come_back_go_on_from_what_they_said_under_a_sparse_codec() {
     for seed in 0..4 {
         let mut scenario = quadratic(6);

@@ -117,6 +117,22 @@ fn a_synchronous_run_mixes_exactly_the_same_step_of_everybody() {
 }
 
 #[test]
+fn training_while_updates_travel_hides_the_exchange_and_ends_at_the_same_optimum() {
+    let with = |overlap| {
+        let mut scenario = quadratic(6);
+        scenario.network.latency_ms = [200, 300];
+        scenario.run.outer_steps = 30;
+        scenario.run.overlap = overlap;
+        holds(&scenario, 4)
+    };
+    let (apart, overlapped) = (with(false), with(true));
+    // An exchange takes about as long here as the ten inner steps of a tenth of a second.
+    assert!(overlapped.virtual_s < 0.8 * apart.virtual_s, "{} {}", overlapped.virtual_s, apart.virtual_s);
+    assert!(overlapped.score_worst > apart.score_worst - 0.01, "{overlapped:?}");
+    assert_eq!(overlapped.trace, with(true).trace);
+}
+
+#[test]
 fn sparse_links_are_enough_for_many_to_agree() {
     let mut scenario = quadratic(60);
     scenario.network.links = 12;

@@ -272,6 +272,7 @@ impl Baseline {
             peer: i,
             step,
             inner_steps: if is_training && attack != Some(Attack::FreeRider) { run.inner_steps } else { 0 },
+            taken: 0,
             inner_start: u64::from((step - 1).min(run.outer_steps)) * u64::from(run.inner_steps),
             inner_total: u64::from(run.outer_steps) * u64::from(run.inner_steps),
             flips_labels: attack == Some(Attack::LabelFlip),

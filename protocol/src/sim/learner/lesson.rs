@@ -16,6 +16,8 @@ pub struct Lesson {
     pub step: u32,
     /// Inner steps.
     pub inner_steps: u32,
+    /// Inner steps of this outer step that were taken in a lesson before this one.
+    pub taken: u32,
     /// Inner steps of the whole run before this lesson.
     pub inner_start: u64,
     /// Inner steps of the whole run.

@@ -67,7 +67,11 @@ impl Problem {
             }
             Task::Classes { network, samples, .. } => {
                 let samples = &samples[lesson.peer as usize];
-                let mut rng = self.seed.fork_index(lesson.peer.into()).fork_index(lesson.step.into()).rng();
+                let mut seed = self.seed.fork_index(lesson.peer.into()).fork_index(lesson.step.into());
+                if lesson.taken > 0 {
+                    seed = seed.fork_index(lesson.taken.into());
+                }
+                let mut rng = seed.rng();
                 let mut batch = Vec::with_capacity(self.terms.batch as usize);
                 for inner in 0..lesson.inner_steps {
                     batch.clear();
