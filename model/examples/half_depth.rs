@@ -38,7 +38,7 @@ fn main() -> Outcome<()> {
     // (blocks, width, rate, epochs); a perceptron's blocks are its hidden layers.
     let (blocks, width, rate, epochs) = match task.as_str() {
         "tagging" => (6, 96, 1e-3, 5),
-        "texts" => (6, 96, 1e-3, 8),
+        "texts" => (6, 128, 5e-4, 6),
         _ => (9, 512, 5e-4, 12),
     };
     let epochs = rest.first().map_or(Ok(epochs), |text| text.parse())?;
