@@ -5,9 +5,11 @@ use model::arch::config::{ArchConfig, EncoderConfig, Head, MlpConfig, Multimodal
 use model::arch::decoder_config::DecoderConfig;
 use model::arch::graph_config::GraphConfig;
 use model::arch::input::Input;
+use model::arch::join::Join;
 use model::arch::neighbourhood::Neighbourhood;
 use model::arch::patch_config::PatchConfig;
 use model::arch::records::{Nodes, Numbers, Records, Texts};
+use model::arch::slot::Slot;
 use model::data::batch::NodeBatch;
 use model::data::graph::Graph;
 use model::data::neighbourhoods::Surroundings;
@@ -300,7 +302,9 @@ fn gradients_of_pairs_agree_with_automatic_differentiation() {
     }
 }
 
-fn multimodal() -> ArchConfig {
+const JOINS: [Join; 2] = [Join::GatedSum, Join::CrossAttention];
+
+fn multimodal(join: Join) -> ArchConfig {
     let ArchConfig::Encoder(text) = encoder(0.1, Activation::Gelu) else { unreachable!() };
     let (ArchConfig::Patch(image), ArchConfig::Graph(graph)) = (patches(), graph(0.2, 2)) else {
         unreachable!()
@@ -308,6 +312,8 @@ fn multimodal() -> ArchConfig {
     ArchConfig::Multimodal(Box::new(MultimodalConfig {
         width: 10,
         hidden_size: 14,
+        join,
+        num_attention_heads: (join == Join::CrossAttention).then_some(2),
         text: Some(text),
         image: Some(image),
         table: Some(TableConfig { columns: 3, hidden_size: 9 }),
@@ -339,7 +345,9 @@ fn columns() -> Vec<f32> {
 fn gradients_of_joined_towers_agree_with_automatic_differentiation() {
     let (ids, images, table, nodes) = (tokens(), images(), columns(), nodes(2));
     let input = records(&ids, &images, &table, &nodes);
-    compare(&multimodal(), Head::Classification { labels: 4 }, input, &RECORD_CLASSES);
+    for join in JOINS {
+        compare(&multimodal(join), Head::Classification { labels: 4 }, input, &RECORD_CLASSES);
+    }
 }
 
 /// Marks and numbers for `outputs` rows of `labels`.
@@ -355,7 +363,9 @@ fn several_labels_and_quantities_are_learned_alike_by_both_engines_and_reach_eve
     let text = Input::Tokens { ids: &ids, lengths: &LENGTHS, width: 16 };
     let (images, table, nodes) = (images(), columns(), nodes(2));
     let all = records(&ids, &images, &table, &nodes);
-    let cases = [(encoder(0.1, Activation::Gelu), text, 5), (multimodal(), all, RECORD_CLASSES.len())];
+    let [gated, cross] = JOINS.map(multimodal);
+    let outputs = RECORD_CLASSES.len();
+    let cases = [(encoder(0.1, Activation::Gelu), text, 5), (gated, all, outputs), (cross, all, outputs)];
     for (arch, input, outputs) in cases {
         for labels in [1, 4] {
             let head = Head::Classification { labels };
@@ -371,8 +381,12 @@ fn several_labels_and_quantities_are_learned_alike_by_both_engines_and_reach_eve
 
 #[test]
 fn a_modality_that_is_absent_changes_nothing_of_the_others() {
+    JOINS.into_iter().for_each(absence);
+}
+
+fn absence(join: Join) {
     let (ids, images, table, nodes) = (tokens(), images(), columns(), nodes(2));
-    let arch = multimodal();
+    let arch = multimodal(join);
     let mut engine = ExplicitEngine::new(&arch, &Head::Classification { labels: 4 }).unwrap();
     let flat = weights(&engine, &Seed::from_u64(5));
     engine.write(&flat).unwrap();
@@ -389,6 +403,12 @@ fn a_modality_that_is_absent_changes_nothing_of_the_others() {
     engine.logits(Input::Records(Records { image, text: None, graph: None, ..whole }), &mut without).unwrap();
     assert_eq!(with[6 * 4..8 * 4], without[6 * 4..8 * 4]);
     assert_ne!(with[..4], without[..4]);
+    // Nor does it matter what stands in the texts of other rows.
+    let others: Vec<u32> = ids.iter().map(|id| (id + 1) % 50).collect();
+    let text = whole.text.map(|text| Texts { ids: &others, ..text });
+    engine.logits(Input::Records(Records { image, text, ..whole }), &mut without).unwrap();
+    assert_eq!(with[5 * 4..], without[5 * 4..]);
+    assert_ne!(with[..4], without[..4]);
     // Training without a modality leaves its tower's gradient at 0.
     engine
         .gradient(
@@ -399,7 +419,8 @@ fn a_modality_that_is_absent_changes_nothing_of_the_others() {
         .unwrap();
     let mut gradient = vec![1.0; flat.len()];
     engine.read_gradient(&mut gradient).unwrap();
-    for slot in engine.slots().by_name().filter(|slot| slot.name.starts_with("text.")) {
+    let is_of_text = |slot: &&Slot| slot.name.starts_with("text.") || slot.name.starts_with("join.text.");
+    for slot in engine.slots().by_name().filter(is_of_text) {
         assert!(
             gradient[slot.flat..slot.flat + slot.range.len()].iter().all(|value| *value == 0.0),
             "{}",
@@ -450,7 +471,9 @@ fn every_tensor_of_every_architecture_gets_a_gradient() {
     every_tensor_gets_a_gradient(&graph(0.2, 2), Head::Pair { labels: 2 }, of_nodes(&batch), &PAIR_CLASSES);
     let (table, batch) = (columns(), self::nodes(2));
     let all = records(&ids, &images, &table, &batch);
-    every_tensor_gets_a_gradient(&multimodal(), classes, all, &RECORD_CLASSES);
+    for join in JOINS {
+        every_tensor_gets_a_gradient(&multimodal(join), classes, all, &RECORD_CLASSES);
+    }
     let mlp = ArchConfig::Mlp(MlpConfig { layers: vec![12, 8, 4] });
     every_tensor_gets_a_gradient(&mlp, classes, Input::Dense { values: &values, width: 12 }, &NODE_CLASSES);
 }
@@ -526,7 +549,9 @@ fn gradients_of_whole_networks_agree_with_differences_of_the_loss() {
     let batch = nodes(2);
     let table = columns();
     let all = records(&ids, &images, &table, &batch);
-    check_slope(&multimodal(), Head::Classification { labels: 4 }, all, &RECORD_CLASSES);
+    for join in JOINS {
+        check_slope(&multimodal(join), Head::Classification { labels: 4 }, all, &RECORD_CLASSES);
+    }
     for tied in [false, true] {
         check_slope(&decoder(tied), Head::Language { labels: 50 }, input, &next_tokens());
     }

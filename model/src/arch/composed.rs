@@ -7,13 +7,16 @@
 use candle_core::{D, Device, Result, Tensor};
 use candle_nn::ops::{log_softmax, softmax};
 
+use crate::arch::composed_multimodal::Said;
 use crate::arch::config::{ArchConfig, EncoderConfig, Head, MlpConfig, MultimodalConfig};
 use crate::arch::input::{Input, Packed};
+use crate::arch::join::Join;
 use crate::arch::masks::{Site, StepDropout};
+use crate::arch::member::lengths;
 use crate::arch::modality::Modality;
 use crate::arch::records::Records;
 use crate::arch::weights::{Weights, get, linear};
-use crate::arch::{composed_decoder, composed_graph, composed_multimodal, composed_patch};
+use crate::arch::{composed_cross, composed_decoder, composed_graph, composed_multimodal, composed_patch};
 use crate::error::Error;
 use crate::ops::activation::Activation;
 use crate::ops::dropout::Dropout;
@@ -63,7 +66,7 @@ pub fn logits(
             config.cut(values, &mut cut);
             let shape = (values.len() / width * config.patches(), config.patch_values());
             Tensor::from_vec(cut, shape, device)
-                .and_then(|patches| composed_patch::logits(config, weights, &patches))
+                .and_then(|patches| composed_patch::logits(config, head, weights, &patches))
                 .map_err(Error::tensor("forward pass of a patch encoder"))
         }
         (ArchConfig::Graph(config), Input::Nodes(batch)) => {
@@ -99,20 +102,37 @@ fn joined(
 ) -> std::result::Result<Tensor, Error> {
     let towers = config.towers();
     records.check(&towers.iter().map(|(modality, _)| *modality).collect::<Vec<Modality>>())?;
-    let wrong = || Error::tensor("forward pass of joined towers");
-    let (mut states, mut scores) = (Vec::new(), Vec::new());
+    let mut said = Vec::new();
     for (modality, arch) in towers {
-        let name = modality.name();
         let Some((rows, input)) = records.part(modality) else { continue };
         let own = tower_weights(weights, modality);
-        let seed = training.map(|seed| seed.fork(name));
-        let said = logits(&arch, &config.tower_head(), &own, input, device, seed.as_ref())?;
-        let gated = composed_multimodal::gated(name, weights, &said, rows, records.rows, device);
-        let (state, score) = gated.map_err(wrong())?;
-        states.push(state);
-        scores.push(score);
+        let seed = training.map(|seed| seed.fork(modality.name()));
+        let head = config.tower_head(modality);
+        let states = logits(&arch, &head, &own, input, device, seed.as_ref())?;
+        let lengths = lengths(&arch, &head, input, rows.len());
+        said.push(Said { modality, rows: rows.to_vec(), lengths, states });
     }
-    composed_multimodal::join(weights, &states, &scores).map_err(wrong())
+    join(config, weights, &said, records.rows, device)
+}
+
+/// `logits (rows, labels)` from what the towers said of `rows` rows.
+pub(super) fn join(
+    config: &MultimodalConfig,
+    weights: &Weights,
+    said: &[Said],
+    rows: usize,
+    device: &Device,
+) -> std::result::Result<Tensor, Error> {
+    let joined = match config.join {
+        Join::GatedSum => composed_multimodal::gated_sum(weights, said, rows, device),
+        Join::CrossAttention => {
+            let heads = config.num_attention_heads.unwrap_or(1);
+            composed_cross::attend(heads, weights, said, rows, device)
+        }
+    };
+    joined
+        .and_then(|joined| composed_multimodal::head(weights, &joined))
+        .map_err(Error::tensor("forward pass of joined towers"))
 }
 
 /// The tensors of one tower, under the names they have in an architecture of its own.

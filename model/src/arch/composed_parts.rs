@@ -5,13 +5,14 @@
 
 use candle_core::{Device, Tensor};
 
-use crate::arch::composed::{Pass, logits, mlp, tower_weights};
+use crate::arch::composed::{Pass, join, logits, mlp, tower_weights};
+use crate::arch::composed_multimodal::Said;
+use crate::arch::composed_patch;
 use crate::arch::config::{ArchConfig, Head, MultimodalConfig};
 use crate::arch::input::{Input, Packed};
 use crate::arch::modality::Modality;
 use crate::arch::records::Records;
 use crate::arch::weights::Weights;
-use crate::arch::{composed_multimodal, composed_patch};
 use crate::error::{Error, Result};
 
 /// One tensor of parts.
@@ -93,7 +94,7 @@ pub fn logits_of_parts(
         }
         (ArchConfig::Mlp(config), [values], _) => mlp(config, weights, &values.tensor).map_err(wrong),
         (ArchConfig::Patch(config), [cut], _) => {
-            composed_patch::logits(config, weights, &cut.tensor).map_err(wrong)
+            composed_patch::logits(config, head, weights, &cut.tensor).map_err(wrong)
         }
         (arch, ..) => Err(Error::shape("input to explain", arch.reads(), "another")),
     }
@@ -106,24 +107,21 @@ fn joined(
     records: Records<'_>,
     rows: usize,
 ) -> Result<Tensor> {
-    let device = &Device::Cpu;
-    let places: Vec<u32> = (0..rows as u32).collect();
-    let (mut states, mut scores) = (Vec::new(), Vec::new());
+    let mut said = Vec::new();
     for (modality, arch) in config.towers() {
         let Some((_, input)) = records.part(modality) else { continue };
         let own = tower_weights(weights, modality);
-        let head = config.tower_head();
-        let said = match parts.iter().find(|parts| parts.modality == modality) {
+        let head = config.tower_head(modality);
+        let states = match parts.iter().find(|parts| parts.modality == modality) {
             Some(parts) => logits_of_parts(&arch, &head, &own, std::slice::from_ref(parts), input, rows)?,
             None => {
-                let said = logits(&arch, &head, &own, input, device, None)?;
-                said.repeat((rows, 1)).map_err(wrong())?
+                let states = logits(&arch, &head, &own, input, &Device::Cpu, None)?;
+                states.repeat((rows, 1)).map_err(wrong())?
             }
         };
-        let gated = composed_multimodal::gated(modality.name(), weights, &said, &places, rows, device);
-        let (state, score) = gated.map_err(wrong())?;
-        states.push(state);
-        scores.push(score);
+        let tokens = states.dim(0).map_err(wrong())?;
+        let lengths = vec![(tokens / rows) as u32; rows];
+        said.push(Said { modality, rows: (0..rows as u32).collect(), lengths, states });
     }
-    composed_multimodal::join(weights, &states, &scores).map_err(wrong())
+    join(config, weights, &said, rows, &Device::Cpu)
 }

@@ -3,12 +3,14 @@
 use candle_core::{D, Result, Tensor};
 use candle_nn::ops::softmax;
 
+use crate::arch::config::Head;
 use crate::arch::patch_config::PatchConfig;
 use crate::arch::weights::{Weights, get, linear};
 use crate::ops::activation::Activation;
 
-/// `logits (images, labels)` from images cut into patches, `(images * patches, patch values)`.
-pub(super) fn logits(config: &PatchConfig, weights: &Weights, cut: &Tensor) -> Result<Tensor> {
+/// `logits (images, labels)` from images cut into patches, `(images * patches, patch values)`; of a head for tokens one
+/// row for the class token and for every patch behind it, `(images * (patches + 1), labels)`.
+pub(super) fn logits(config: &PatchConfig, head: &Head, weights: &Weights, cut: &Tensor) -> Result<Tensor> {
     let (hidden, patches, device) = (config.hidden_size, config.patches(), cut.device());
     let images = cut.dim(0)? / patches;
     let kernel = get(weights, "vit.embeddings.patch_embeddings.projection.weight")?;
@@ -23,8 +25,11 @@ pub(super) fn logits(config: &PatchConfig, weights: &Weights, cut: &Tensor) -> R
     for layer in 0..config.num_hidden_layers {
         x = block(config, weights, &x, images, &format!("vit.encoder.layer.{layer}"))?;
     }
-    let firsts: Vec<u32> = (0..images).map(|image| (image * (patches + 1)) as u32).collect();
-    let read = norm(config, weights, &x.index_select(&Tensor::new(firsts, device)?, 0)?, "vit.layernorm")?;
+    if !head.is_per_token() {
+        let firsts: Vec<u32> = (0..images).map(|image| (image * (patches + 1)) as u32).collect();
+        x = x.index_select(&Tensor::new(firsts, device)?, 0)?;
+    }
+    let read = norm(config, weights, &x, "vit.layernorm")?;
     linear(weights, &read, "classifier")
 }
 

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::arch::decoder_config::DecoderConfig;
 use crate::arch::graph_config::GraphConfig;
+use crate::arch::join::Join;
 use crate::arch::modality::Modality;
 use crate::arch::patch_config::PatchConfig;
 use crate::error::{Error, Result};
@@ -69,14 +70,20 @@ pub struct MlpConfig {
     pub layers: Vec<usize>,
 }
 
-/// Towers that are joined by a gated sum; a tower that is absent is not read.
+/// Towers that are joined; a tower that is absent is not read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MultimodalConfig {
-    /// Numbers each tower gives, and their gated sum has.
+    /// Numbers each tower gives, for a row or for each of its tokens, and their join has.
     pub width: usize,
-    /// Numbers between the sum and the labels.
+    /// Numbers between the join and the labels, and between the two linear layers of cross-attention.
     pub hidden_size: usize,
+    /// How they are joined.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub join: Join,
+    /// Attention heads of cross-attention; divides `width`. A gated sum has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub num_attention_heads: Option<usize>,
     /// The tower for texts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<EncoderConfig>,
@@ -142,6 +149,11 @@ impl Head {
     pub fn is_per_token(&self) -> bool {
         matches!(self, Self::Tagging { .. } | Self::Language { .. })
     }
+}
+
+/// Whether a setting need not be written: what older configurations leave out must not change their text, nor their hash.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 fn default_positions() -> usize {
@@ -298,14 +310,18 @@ impl MultimodalConfig {
         .collect()
     }
 
-    /// The head of every tower.
-    pub fn tower_head(&self) -> Head {
-        Head::Classification { labels: self.width }
+    /// The head of a tower: `width` numbers for a row, or for each of its tokens where attention reads them.
+    pub fn tower_head(&self, modality: Modality) -> Head {
+        match (self.join, modality) {
+            (Join::CrossAttention, Modality::Text | Modality::Image) => Head::Tagging { labels: self.width },
+            _ => Head::Classification { labels: self.width },
+        }
     }
 
     fn validate(&self, head: &Head) -> Result<()> {
         bounded("width", self.width, 1, 1 << 14)?;
         bounded("hidden_size", self.hidden_size, 1, 1 << 14)?;
+        self.join.validate(self.num_attention_heads, self.width)?;
         if let Some(table) = &self.table {
             bounded("table.columns", table.columns, 1, 1 << 16)?;
         }
@@ -315,7 +331,8 @@ impl MultimodalConfig {
             return Err(Error::config("arch", reason));
         }
         for (_, tower) in towers {
-            tower.validate(&self.tower_head())?;
+            // Their sizes are the same for either head; images have no labels for patches but as towers.
+            tower.validate(&Head::Classification { labels: self.width })?;
         }
         match head {
             Head::Classification { .. } => Ok(()),

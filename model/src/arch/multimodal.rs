@@ -1,25 +1,27 @@
-//! Several towers joined by a gated sum (after Arevalo and others 2017): text, image, table, graph.
+//! Several towers joined: text, image, table, graph.
 //!
 //! ```text
-//! hₘ = tanh(towerₘ(x))     α = softmax over the modalities a row has of (gₘ · hₘ + cₘ)
-//! z = Σ αₘ hₘ              logits = W₂ relu(W₁ z + b₁) + b₂
+//! z = join of what the towers say     logits = W₂ relu(W₁ z + b₁) + b₂
 //! ```
 //!
-//! What a row lacks has no gate and no part in the sum; the others share its weight. Each tower is an architecture of
-//! its own with its own tensor names behind a prefix.
+//! Each tower is an architecture of its own with its own tensor names behind a prefix. How they are joined is one of two
+//! ways, in a file of its own each; here are the towers, the choice and the head.
 
 use std::ops::Range;
 
-use crate::arch::config::MultimodalConfig;
+use crate::arch::config::{ArchConfig, MultimodalConfig};
+use crate::arch::cross::CrossAttention;
+use crate::arch::gated_sum::GatedSum;
+use crate::arch::join::Join;
+use crate::arch::member::Member;
 use crate::arch::modality::Modality;
 use crate::arch::records::Records;
 use crate::arch::slot::{Init, Slots};
-use crate::arch::tower::Tower;
 use crate::error::Result;
 use crate::ops::activation::{self, Activation};
 use crate::ops::gemm::Into;
 use crate::ops::linear::Linear;
-use crate::ops::vector::{column_sums, dot, scratch};
+use crate::ops::vector::{column_sums, scratch};
 use crate::seed::Seed;
 
 /// The network and its buffers.
@@ -28,60 +30,71 @@ pub struct Multimodal {
     width: usize,
     hidden: usize,
     labels: usize,
-    towers: Vec<Gated>,
+    towers: Vec<Member>,
+    joint: Joint,
     inner: (Range<usize>, Range<usize>),
     outer: (Range<usize>, Range<usize>),
     rows: usize,
-    shares: Vec<f32>, // (rows, towers): α, 0 where a row lacks the modality
     joined: Vec<f32>, // (rows, width)
     derivative: Vec<f32>,
     read: Vec<f32>, // (rows, hidden)
     dread: Vec<f32>,
     djoined: Vec<f32>,
-    dshares: Vec<f32>,
     partial: Vec<f32>,
 }
 
-/// A tower with its gate.
+/// A way to join.
 #[derive(Debug)]
-struct Gated {
-    modality: Modality,
-    network: Tower,
-    gate: (Range<usize>, Range<usize>),
-    /// All its tensors, the gate included.
-    range: Range<usize>,
-    rows: Vec<u32>,
-    states: Vec<f32>, // (rows that have it, width)
-    dstates: Vec<f32>,
+enum Joint {
+    Gated(GatedSum),
+    Cross(Box<CrossAttention>),
+}
+
+impl Joint {
+    fn new(config: &MultimodalConfig, slots: &mut Slots) -> Self {
+        match config.join {
+            Join::GatedSum => Self::Gated(GatedSum::new(config.width)),
+            Join::CrossAttention => Self::Cross(Box::new(CrossAttention::new(config, slots))),
+        }
+    }
+
+    /// How much wider than BERT's a fresh tower starts.
+    ///
+    /// BERT's deviation of 0.02 is made for hundreds of features. With tens of them, tokens differ by some hundredths of
+    /// their size, and where only text and image together tell, training stays at guesses: the slope of the loss is a
+    /// product of such differences. So transformers behind cross-attention start at `1 / √hidden`; those behind the gated
+    /// sum stay as they always were.
+    fn spread(&self, tower: &ArchConfig) -> f64 {
+        let hidden = match (self, tower) {
+            (Self::Cross(_), ArchConfig::Encoder(config)) => config.hidden_size,
+            (Self::Cross(_), ArchConfig::Patch(config)) => config.hidden_size,
+            _ => return 1.0,
+        };
+        (1.0 / (0.02 * (hidden as f64).sqrt())).max(1.0)
+    }
+
+    fn add_tower(&mut self, name: &str, slots: &mut Slots) {
+        match self {
+            Self::Gated(join) => join.add_tower(name, slots),
+            Self::Cross(join) => join.add_tower(name, slots),
+        }
+    }
 }
 
 impl Multimodal {
     /// Builds the network and adds its tensors to the slots.
     pub fn new(config: &MultimodalConfig, labels: usize, slots: &mut Slots) -> Self {
         let (width, hidden) = (config.width, config.hidden_size);
+        let mut joint = Joint::new(config, slots);
         let towers = config
             .towers()
             .into_iter()
-            .map(|(modality, arch)| {
-                let start = slots.total();
-                let name = modality.name();
-                let prefix = format!("{name}.");
-                let network = slots
-                    .within(&prefix, |slots| Tower::new(&arch, &config.tower_head(), slots))
-                    .expect("a configuration names towers only");
-                let gate = (
-                    slots.add(format!("join.{name}.weight"), &[1, width], Init::Normal(0.02)),
-                    slots.add(format!("join.{name}.bias"), &[1], Init::Zeros),
-                );
-                Gated {
-                    modality,
-                    network,
-                    gate,
-                    range: start..slots.total(),
-                    rows: Vec::new(),
-                    states: Vec::new(),
-                    dstates: Vec::new(),
-                }
+            .map(|tower| {
+                let (head, start) = (config.tower_head(tower.0), slots.total());
+                let spread = joint.spread(&tower.1);
+                let member = Member::new(tower, &head, slots, |name, slots| joint.add_tower(name, slots));
+                slots.spread(start..slots.total(), spread);
+                member
             })
             .collect();
         let inner = Init::Uniform((6.0 / width as f64).sqrt());
@@ -91,6 +104,7 @@ impl Multimodal {
             hidden,
             labels,
             towers,
+            joint,
             inner: (
                 slots.add("join.inner.weight", &[hidden, width], inner),
                 slots.add("join.inner.bias", &[hidden], Init::Zeros),
@@ -100,13 +114,11 @@ impl Multimodal {
                 slots.add("join.outer.bias", &[labels], Init::Zeros),
             ),
             rows: 0,
-            shares: Vec::new(),
             joined: Vec::new(),
             derivative: Vec::new(),
             read: Vec::new(),
             dread: Vec::new(),
             djoined: Vec::new(),
-            dshares: Vec::new(),
             partial: Vec::new(),
         }
     }
@@ -117,6 +129,9 @@ impl Multimodal {
     }
 
     /// Computes `logits (rows, labels)`.
+    ///
+    /// # Errors
+    /// A row has nothing that a tower reads, or something in another size.
     pub fn forward(
         &mut self,
         weights: &[f32],
@@ -124,45 +139,20 @@ impl Multimodal {
         training: Option<&Seed>,
         logits: &mut Vec<f32>,
     ) -> Result<()> {
-        let modalities: Vec<Modality> = self.towers.iter().map(|tower| tower.modality).collect();
+        let modalities: Vec<Modality> = self.towers.iter().map(Member::modality).collect();
         records.check(&modalities)?;
         self.rows = records.rows;
-        let (rows, width, count) = (self.rows, self.width, self.towers.len());
-        let shares = scratch(&mut self.shares, rows * count);
-        shares.fill(f32::NEG_INFINITY);
-        for (place, tower) in self.towers.iter_mut().enumerate() {
-            tower.rows.clear();
-            let Some((rows, input)) = records.part(tower.modality) else { continue };
-            // A seed of its own: equal places of two towers do not drop alike.
-            let seed = training.map(|seed| seed.fork(tower.modality.name()));
-            tower.network.forward(weights, input, seed.as_ref(), &mut tower.states)?;
-            tower.rows.extend_from_slice(rows);
-            let bias = weights[tower.gate.1.start];
-            for (row, state) in rows.iter().zip(tower.states.chunks_exact_mut(width)) {
-                state.iter_mut().for_each(|value| *value = value.tanh());
-                shares[*row as usize * count + place] = dot(&weights[tower.gate.0.clone()], state) + bias;
-            }
+        for tower in &mut self.towers {
+            tower.forward(weights, records, training)?;
         }
-        for row in shares.chunks_exact_mut(count) {
-            let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            row.iter_mut().for_each(|score| *score = (*score - largest).exp());
-            let sum: f32 = row.iter().sum();
-            row.iter_mut().for_each(|share| *share /= sum);
+        let (rows, inner, outer) = (self.rows, self.inner_layer(), self.outer_layer());
+        let joined = scratch(&mut self.joined, rows * self.width);
+        match &mut self.joint {
+            Joint::Gated(join) => join.forward(weights, &mut self.towers, rows, joined),
+            Joint::Cross(join) => join.forward(weights, &self.towers, rows, joined),
         }
-        let joined = scratch(&mut self.joined, rows * width);
-        joined.fill(0.0);
-        for (place, tower) in self.towers.iter().enumerate() {
-            for (row, state) in tower.rows.iter().zip(tower.states.chunks_exact(width)) {
-                let row = *row as usize;
-                let share = shares[row * count + place];
-                for (to, value) in joined[row * width..(row + 1) * width].iter_mut().zip(state) {
-                    *to += share * value;
-                }
-            }
-        }
-        let (inner, outer) = (self.inner_layer(), self.outer_layer());
         let derivative = scratch(&mut self.derivative, rows * self.hidden);
-        inner.forward(&weights[self.inner.0.clone()], &self.joined[..rows * width], derivative);
+        inner.forward(&weights[self.inner.0.clone()], joined, derivative);
         let read = scratch(&mut self.read, rows * self.hidden);
         Activation::Relu.forward(derivative, &weights[self.inner.1.clone()], read);
         let (weight, bias) = (&weights[self.outer.0.clone()], &weights[self.outer.1.clone()]);
@@ -181,7 +171,7 @@ impl Multimodal {
     /// Writes the gradient of every parameter from the gradient of the logits of the last training forward pass.
     pub fn backward(&mut self, weights: &[f32], gradient: &mut [f32], dlogits: &[f32]) {
         let (inner, outer) = (self.inner_layer(), self.outer_layer());
-        let (rows, width, count) = (self.rows, self.width, self.towers.len());
+        let (rows, width) = (self.rows, self.width);
         let read = &self.read[..rows * self.hidden];
         outer.backward_weight(read, dlogits, &mut gradient[self.outer.0.clone()]);
         column_sums(dlogits, self.labels, &mut gradient[self.outer.1.clone()], &mut self.partial);
@@ -194,40 +184,13 @@ impl Multimodal {
         let djoined = scratch(&mut self.djoined, rows * width);
         inner.backward_input(&weights[self.inner.0.clone()], dread, djoined, Into::Replace);
 
-        // Through the softmax: dscore = α (dα - Σ α dα), with dα = dz · h.
-        let dshares = scratch(&mut self.dshares, rows * count);
-        dshares.fill(0.0);
-        for (place, tower) in self.towers.iter().enumerate() {
-            for (row, state) in tower.rows.iter().zip(tower.states.chunks_exact(width)) {
-                let row = *row as usize;
-                dshares[row * count + place] = dot(&djoined[row * width..(row + 1) * width], state);
-            }
+        self.towers.iter().for_each(|tower| tower.clear(gradient));
+        match &mut self.joint {
+            Joint::Gated(join) => join.backward(weights, gradient, &mut self.towers, djoined),
+            Joint::Cross(join) => join.backward(weights, gradient, &mut self.towers, djoined),
         }
-        for (dshares, shares) in dshares.chunks_exact_mut(count).zip(self.shares.chunks_exact(count)) {
-            let mean: f32 = dshares.iter().zip(shares).map(|(d, share)| d * share).sum();
-            dshares.iter_mut().zip(shares).for_each(|(d, share)| *d = share * (*d - mean));
-        }
-        for (place, tower) in self.towers.iter_mut().enumerate() {
-            gradient[tower.range.clone()].fill(0.0);
-            if tower.rows.is_empty() {
-                continue;
-            }
-            let length = tower.rows.len() * width;
-            let dstates = scratch(&mut tower.dstates, length);
-            let states = tower.states[..length].chunks_exact(width);
-            let gate = &weights[tower.gate.0.clone()];
-            for ((row, state), dstate) in tower.rows.iter().zip(states).zip(dstates.chunks_exact_mut(width)) {
-                let row = *row as usize;
-                let (share, dscore) = (self.shares[row * count + place], dshares[row * count + place]);
-                let djoined = &djoined[row * width..(row + 1) * width];
-                for (k, value) in state.iter().enumerate() {
-                    gradient[tower.gate.0.start + k] += dscore * value;
-                    let dstate_k = share * djoined[k] + dscore * gate[k];
-                    dstate[k] = dstate_k * (1.0 - value * value);
-                }
-                gradient[tower.gate.1.start] += dscore;
-            }
-            tower.network.backward(weights, gradient, dstates);
+        for tower in &mut self.towers {
+            tower.backward(weights, gradient);
         }
     }
 }

@@ -1,7 +1,10 @@
 //! A ViT-compatible patch encoder on the kernels of `ops`: patches, places, blocks, one class per image.
+//!
+//! As a part of a larger network it can answer for the class token and for every patch instead.
 
 use std::ops::Range;
 
+use crate::arch::config::Head;
 use crate::arch::patch_block::{PatchBlock, Saved, Shared};
 use crate::arch::patch_config::PatchConfig;
 use crate::arch::slot::{Init, Slots};
@@ -17,6 +20,8 @@ use crate::ops::vector::{add_slice, column_sums, scratch};
 pub struct PatchEncoder {
     config: PatchConfig,
     labels: usize,
+    /// Tokens of an image that are answered for: the class token, or all.
+    answered: usize,
     first: Range<usize>,
     places: Range<usize>,
     projection: (Range<usize>, Range<usize>),
@@ -30,7 +35,7 @@ pub struct PatchEncoder {
     states: Vec<Vec<f32>>,
     saved: Vec<Saved>,
     shared: Shared,
-    normalized: Vec<f32>, // (images, width)
+    normalized: Vec<f32>, // (outputs, width)
     deviations: Vec<f32>,
     read: Vec<f32>,
     dread: Vec<f32>,
@@ -38,8 +43,10 @@ pub struct PatchEncoder {
 }
 
 impl PatchEncoder {
-    /// Builds the network and adds its tensors to the slots under Hugging Face names.
-    pub fn new(config: &PatchConfig, labels: usize, slots: &mut Slots) -> Self {
+    /// Builds the network and adds its tensors to the slots under Hugging Face names. A head for tokens is one for the
+    /// class token and for every patch behind it.
+    pub fn new(config: &PatchConfig, head: &Head, slots: &mut Slots) -> Self {
+        let labels = head.labels();
         let (width, matrix) = (config.hidden_size, Init::Normal(0.02));
         let side = config.patch_size;
         let name = |part: &str| format!("vit.embeddings.{part}");
@@ -65,6 +72,7 @@ impl PatchEncoder {
                 slots.add("classifier.bias", &[labels], Init::Zeros),
             ),
             labels,
+            answered: if head.is_per_token() { config.patches() + 1 } else { 1 },
             images: 0,
             spans: Spans::default(),
             patches: Vec::new(),
@@ -82,9 +90,9 @@ impl PatchEncoder {
         }
     }
 
-    /// Images of the last forward pass.
+    /// Outputs of the last forward pass: images, or the tokens of all images.
     pub fn outputs(&self) -> usize {
-        self.images
+        self.images * self.answered
     }
 
     fn embed(&self) -> Linear {
@@ -95,7 +103,7 @@ impl PatchEncoder {
         Linear { inputs: self.config.hidden_size, outputs: self.labels }
     }
 
-    /// Computes `logits (images, labels)` from `values (images, channels * side * side)`.
+    /// Computes `logits (outputs, labels)` from `values (images, channels * side * side)`.
     pub fn forward(
         &mut self,
         weights: &[f32],
@@ -138,19 +146,20 @@ impl PatchEncoder {
             block.forward(weights, &self.spans, &x[..length], scratch(y, length), &mut self.saved[keep]);
         }
         let last = if is_training { self.blocks.len() } else { self.blocks.len() % 2 };
-        // Only the first row of an image is read, and a normalisation goes row by row.
-        let normalized = scratch(&mut self.normalized, self.images * hidden);
+        // Only the first rows of an image are read, and a normalisation goes row by row.
+        let (outputs, answered) = (self.outputs(), self.answered * hidden);
+        let normalized = scratch(&mut self.normalized, outputs * hidden);
         let state = &self.states[last][..length];
-        for (row, state) in normalized.chunks_exact_mut(hidden).zip(state.chunks_exact(per_image)) {
-            row.copy_from_slice(&state[..hidden]);
+        for (rows, state) in normalized.chunks_exact_mut(answered).zip(state.chunks_exact(per_image)) {
+            rows.copy_from_slice(&state[..answered]);
         }
         let (gain, shift) = (&weights[self.norm.0.clone()], &weights[self.norm.1.clone()]);
         let norm = Norm { gain, shift, epsilon: self.config.layer_norm_eps as f32 };
-        let read = scratch(&mut self.read, self.images * hidden);
-        norm.forward(normalized, &[], &[], read, scratch(&mut self.deviations, self.images));
+        let read = scratch(&mut self.read, outputs * hidden);
+        norm.forward(normalized, &[], &[], read, scratch(&mut self.deviations, outputs));
         let (weight, bias) = (&weights[self.classifier.0.clone()], &weights[self.classifier.1.clone()]);
         let head = Linear { inputs: hidden, outputs: self.labels };
-        head.forward_bias(weight, bias, read, scratch(logits, self.images * self.labels));
+        head.forward_bias(weight, bias, read, scratch(logits, outputs * self.labels));
         Ok(())
     }
 
@@ -159,11 +168,12 @@ impl PatchEncoder {
         let (hidden, patches) = (self.config.hidden_size, self.config.patches());
         let (embed, head) = (self.embed(), self.head());
         let per_image = (patches + 1) * hidden;
+        let (outputs, answered) = (self.outputs(), self.answered * hidden);
         let partial = &mut self.shared.partial;
-        let read = &self.read[..self.images * hidden];
+        let read = &self.read[..outputs * hidden];
         head.backward_weight(read, dlogits, &mut gradient[self.classifier.0.clone()]);
         column_sums(dlogits, self.labels, &mut gradient[self.classifier.1.clone()], partial);
-        let dread = scratch(&mut self.dread, self.images * hidden);
+        let dread = scratch(&mut self.dread, outputs * hidden);
         head.backward_input(&weights[self.classifier.0.clone()], dlogits, dread, Into::Replace);
         let (gain, shift) = (&weights[self.norm.0.clone()], &weights[self.norm.1.clone()]);
         let norm = Norm { gain, shift, epsilon: self.config.layer_norm_eps as f32 };
@@ -171,12 +181,12 @@ impl PatchEncoder {
             .get_disjoint_mut([self.norm.0.clone(), self.norm.1.clone()])
             .expect("slots do not overlap");
         let parts = NormGradient { gain, shift, bias: &mut [] };
-        let normalized = &self.normalized[..self.images * hidden];
-        norm.backward(dread, normalized, &self.deviations[..self.images], parts, partial);
+        let normalized = &self.normalized[..outputs * hidden];
+        norm.backward(dread, normalized, &self.deviations[..outputs], parts, partial);
         let dstates = scratch(&mut self.dstates, self.images * per_image);
         dstates.fill(0.0);
-        for (dstate, dread) in dstates.chunks_exact_mut(per_image).zip(dread.chunks_exact(hidden)) {
-            dstate[..hidden].copy_from_slice(dread);
+        for (dstate, dread) in dstates.chunks_exact_mut(per_image).zip(dread.chunks_exact(answered)) {
+            dstate[..answered].copy_from_slice(dread);
         }
         for (block, saved) in self.blocks.iter().zip(&self.saved).rev() {
             block.backward(weights, gradient, &self.spans, dstates, saved, &mut self.shared);

@@ -69,6 +69,15 @@ impl Slots {
         built
     }
 
+    /// Multiplies the deviation of every normal start among the tensors in this part of the storage order.
+    pub fn spread(&mut self, part: Range<usize>, factor: f64) {
+        for slot in self.list.iter_mut().filter(|slot| part.contains(&slot.range.start)) {
+            if let Init::Normal(deviation) = &mut slot.init {
+                *deviation *= factor;
+            }
+        }
+    }
+
     /// Computes the flat order; call once after the last [`Slots::add`].
     pub fn seal(&mut self) {
         let mut sorted: Vec<usize> = (0..self.list.len()).collect();
@@ -185,6 +194,19 @@ mod tests {
         assert_eq!(flat[..4], [0.0; 4]);
         assert_eq!(flat[10..], [1.0; 3]);
         assert!(flat[4..10].iter().all(|x| *x != 0.0 && x.abs() < 0.2));
+    }
+
+    #[test]
+    fn a_part_can_start_wider_and_the_rest_stays() {
+        let mut slots = Slots::default();
+        let first = slots.add("a", &[50], Init::Normal(0.02));
+        slots.add("b", &[50], Init::Normal(0.02));
+        slots.seal();
+        let before = slots.initial(&Seed::from_u64(1));
+        slots.spread(first, 2.0);
+        let after = slots.initial(&Seed::from_u64(1));
+        assert_eq!(before[50..], after[50..]);
+        assert!(before[..50].iter().zip(&after).all(|(old, new)| (2.0 * old - new).abs() < 1e-7));
     }
 
     #[test]

@@ -31,7 +31,7 @@ impl Tower {
         Some(match arch {
             ArchConfig::Encoder(config) => Self::Encoder(Box::new(Encoder::new(config, head, slots))),
             ArchConfig::Mlp(config) => Self::Mlp(Mlp::new(config, slots)),
-            ArchConfig::Patch(config) => Self::Patch(Box::new(PatchEncoder::new(config, labels, slots))),
+            ArchConfig::Patch(config) => Self::Patch(Box::new(PatchEncoder::new(config, head, slots))),
             ArchConfig::Graph(config) => Self::Graph(Box::new(GraphSage::new(config, labels, slots))),
             ArchConfig::Decoder(_) | ArchConfig::Multimodal(_) => return None,
         })

@@ -308,6 +308,7 @@ fn grid_of(form: &Form, shares: &[f64]) -> Vec<Vec<f64>> {
 mod tests {
     use super::*;
     use crate::arch::config::{EncoderConfig, Head, MlpConfig, MultimodalConfig, TableConfig};
+    use crate::arch::join::Join;
     use crate::audit::explain::STEPS_MAX;
     use crate::data::dataset::Dataset;
     use crate::data::example::LabelledText;
@@ -392,6 +393,8 @@ mod tests {
         let arch = ArchConfig::Multimodal(Box::new(MultimodalConfig {
             width: 8,
             hidden_size: 8,
+            join: Join::GatedSum,
+            num_attention_heads: None,
             text: Some(EncoderConfig {
                 hidden_size: 8,
                 num_hidden_layers: 1,

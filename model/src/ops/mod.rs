@@ -14,6 +14,7 @@ pub mod activation;
 pub mod attention;
 pub mod bag;
 pub mod causal;
+pub mod cross;
 pub mod dropout;
 pub mod embedding;
 pub mod gated;

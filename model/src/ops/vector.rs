@@ -74,6 +74,18 @@ vectorized! {
 }
 
 #[inline(always)]
+fn add_scaled_body<const FMA: bool>(y: &mut [f32], x: &[f32], factor: f32) {
+    for (y, x) in y.iter_mut().zip(x) {
+        *y = fma::<FMA>(factor, *x, *y);
+    }
+}
+
+vectorized! {
+    /// `y += factor x` on the calling thread.
+    pub fn add_scaled(y: &mut [f32], x: &[f32], factor: f32) = add_scaled_body
+}
+
+#[inline(always)]
 fn dot_body<const FMA: bool>(a: &[f32], b: &[f32]) -> f32 {
     let mut lanes = [0.0_f32; LANES];
     let (a, a_rest) = a.as_chunks::<LANES>();

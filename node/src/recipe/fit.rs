@@ -71,6 +71,8 @@ fn towers(table: &mut Table, sizes: &Sizes, vocabulary: usize) -> Result<(), Str
 
 #[cfg(test)]
 mod tests {
+    use model::arch::join::Join;
+
     use super::*;
 
     fn fitted(text: &str, sizes: &Sizes) -> Result<ArchConfig, String> {
@@ -88,6 +90,10 @@ mod tests {
         let ArchConfig::Multimodal(of) = fitted(towers, &sizes).unwrap() else { panic!() };
         assert_eq!(of.image.as_ref().unwrap().image_size, 8);
         assert_eq!((of.table.as_ref().unwrap().columns, of.graph.is_none()), (4, true));
+        assert_eq!((of.join, of.num_attention_heads), (Join::GatedSum, None));
+        let cross = format!("join = \"cross-attention\"\nnum_attention_heads = 2\n{towers}");
+        let ArchConfig::Multimodal(of) = fitted(&cross, &sizes).unwrap() else { panic!() };
+        assert_eq!((of.join, of.num_attention_heads), (Join::CrossAttention, Some(2)));
         let wide = Sizes { image: Some([1, 8, 4]), ..Sizes::default() };
         assert!(fitted(towers, &wide).unwrap_err().contains("square"));
         assert!(fitted(towers, &Sizes::default()).is_ok(), "what cannot work is refused with the model");
