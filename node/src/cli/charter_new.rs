@@ -61,7 +61,7 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
-    let used = Use { with_data: args.corpus.is_some(), with_base: args.base.is_some() };
+    let used = Use { with_data: args.corpus.is_some(), with_base: args.base.is_some(), ..Use::default() };
     let recipe = Recipe::find(&args.recipe, used)
         .map_err(|e| CliError::new(ExitCode::Usage, "there is no such recipe", e, ""))?;
     let path = args.out.join(CHARTER);

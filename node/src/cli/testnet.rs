@@ -82,7 +82,11 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args, output: &Output) -> Result<(), CliError> {
     let begun = Instant::now();
-    let used = Use { with_data: args.data.is_some(), with_base: args.base.is_some() };
+    let used = Use {
+        with_data: args.data.is_some(),
+        with_base: args.base.is_some(),
+        with_adapters: args.adapter_rank.is_some(),
+    };
     let mut recipe = Recipe::find(&args.recipe, used)
         .map_err(|e| CliError::new(ExitCode::Usage, "there is no such recipe", e, ""))?;
     if args.adapter_rank.is_some() {

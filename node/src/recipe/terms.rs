@@ -195,6 +195,8 @@ pub struct Use {
     pub with_data: bool,
     /// A base checkpoint.
     pub with_base: bool,
+    /// Low-rank corrections of the base in place of all its parameters.
+    pub with_adapters: bool,
 }
 
 impl Recipe {
@@ -217,7 +219,12 @@ impl Recipe {
     fn read(name: &str, text: &str, used: Use) -> Result<Self, RecipeError> {
         let malformed = |why: String| RecipeError::Malformed { name: name.to_owned(), why };
         let mut table: toml::Table = text.parse().map_err(|e: toml::de::Error| malformed(e.to_string()))?;
-        for (key, applies) in [("with_data", used.with_data), ("with_base", used.with_base)] {
+        let uses = [
+            ("with_data", used.with_data),
+            ("with_base", used.with_base),
+            ("with_adapters", used.with_adapters),
+        ];
+        for (key, applies) in uses {
             match table.remove(key) {
                 Some(toml::Value::Table(changes)) if applies => merge(&mut table, changes),
                 Some(toml::Value::Table(_)) | None => {}
@@ -248,14 +255,19 @@ mod tests {
     fn built_in_recipes_read_in_every_use() {
         for (name, _) in BUILT_IN {
             for (with_data, with_base) in [(false, false), (true, false), (true, true), (false, true)] {
-                let recipe = Recipe::find(name, Use { with_data, with_base }).unwrap();
-                assert_eq!(recipe.name, *name);
+                for with_adapters in [false, with_base] {
+                    let recipe = Recipe::find(name, Use { with_data, with_base, with_adapters }).unwrap();
+                    assert_eq!(recipe.name, *name);
+                }
             }
         }
         let plain = Recipe::find("ner", Use::default()).unwrap();
-        let based = Recipe::find("ner", Use { with_data: true, with_base: true }).unwrap();
+        let used = Use { with_data: true, with_base: true, with_adapters: false };
+        let based = Recipe::find("ner", used).unwrap();
         assert_ne!(plain.train.rate, based.train.rate);
         assert_eq!(plain.train.batch, based.train.batch);
+        let adapted = Recipe::find("ner", Use { with_adapters: true, ..used }).unwrap();
+        assert!(adapted.train.rate > based.train.rate && adapted.schedule == based.schedule);
     }
 
     #[test]

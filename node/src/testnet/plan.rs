@@ -343,7 +343,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let row = |k: usize| format!("text {k} of {}\t{}\n", ["good", "bad"][k % 2], k % 2);
         std::fs::write(dir.path().join("all.tsv"), (0..300).map(row).collect::<String>()).unwrap();
-        let mut recipe = Recipe::find("sentiment", Use { with_data: true, with_base: false }).unwrap();
+        let mut recipe = Recipe::find("sentiment", Use { with_data: true, ..Use::default() }).unwrap();
         let data = dir.path().join("all.tsv");
         let plan = plan(&mut recipe, &dir.path().join("net"), Some(&data));
         assert!(plan.data.contains("held out"), "{}", plan.data);

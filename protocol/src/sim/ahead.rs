@@ -3,8 +3,6 @@
 //! Virtual time decides how far it comes: as many inner steps as fit between the update and the mix.
 
 use crate::id::OuterStep;
-use crate::peer::output::{MixHow, MixOrder};
-use crate::sim::world::World;
 use crate::stage::plan::Plan;
 use crate::time::Time;
 
@@ -26,6 +24,14 @@ impl Ahead {
         *self = next.map_or(Self::Idle, |plan| Self::Training(plan, now));
     }
 
+    /// Inner steps that were trained ahead for this step.
+    pub(super) fn taken(&self, step: OuterStep) -> u32 {
+        match self {
+            Self::Taken(of, taken, _) if *of == step => *taken,
+            _ => 0,
+        }
+    }
+
     /// Adds to the parameters what was trained ahead for this step; answers how many inner steps that were.
     pub(super) fn resume(&mut self, step: OuterStep, parameters: &mut [f32]) -> u32 {
         match std::mem::take(self) {
@@ -35,37 +41,5 @@ impl Ahead {
             }
             _ => 0,
         }
-    }
-}
-
-impl World {
-    /// Inner steps that were trained ahead for an outer step.
-    pub(super) fn taken(&self, i: u32, step: OuterStep) -> u32 {
-        match &self.nodes[i as usize].ahead {
-            Ahead::Taken(of, taken, _) if *of == step => *taken,
-            _ => 0,
-        }
-    }
-
-    /// Trains what fitted in until this mix, from the parameters that were published and are still the working ones.
-    pub(super) fn train_ahead(&mut self, i: u32, order: &MixOrder) {
-        let Ahead::Training(plan, since) = std::mem::take(&mut self.nodes[i as usize].ahead) else { return };
-        // A joiner takes over the others' parameters; its own training is not carried over to them.
-        if matches!(order.how, MixHow::Join) {
-            return;
-        }
-        let whole = self.training_time(i, plan.inner_steps);
-        let share = self.now.since(since).as_seconds() / whole.as_seconds().max(1e-9);
-        let taken = (share.min(1.0) * f64::from(plan.inner_steps)) as u32;
-        if taken == 0 {
-            return;
-        }
-        let mut moved = self.nodes[i as usize].working.clone();
-        if self.lesson(i, order.step.next(), plan, 0, taken, &mut moved).is_none() {
-            return;
-        }
-        let node = &mut self.nodes[i as usize];
-        moved.iter_mut().zip(&node.working).for_each(|(x, published)| *x -= published);
-        node.ahead = Ahead::Taken(order.step.next(), taken, moved);
     }
 }

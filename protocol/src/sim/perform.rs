@@ -128,7 +128,8 @@ impl World {
                 }
             }
             Output::Train(order) => {
-                let after = self.training_time(i, order.plan.inner_steps - self.taken(i, order.step));
+                let taken = self.nodes[i as usize].ahead.taken(order.step);
+                let after = self.training_time(i, order.plan.inner_steps - taken);
                 self.plan(i, after, Happening::Trained(Box::new(order)));
             }
             // Never ordered here: these nodes report whole answers, their charter allows no queries, lists its members and

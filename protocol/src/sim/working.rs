@@ -9,6 +9,7 @@ use crate::peer::input::{Evaluated, Input, Mixed, Trained, Update};
 use crate::peer::memory::ShardMemory;
 use crate::peer::output::{MixHow, MixOrder, TrainOrder};
 use crate::peer::update::{EncodeScratch, ShardMix, ShardState, encode_shard, mix_shard};
+use crate::sim::ahead::Ahead;
 use crate::sim::attack::Attack;
 use crate::sim::forgery::poison;
 use crate::sim::learner::lesson::Lesson;
@@ -142,6 +143,28 @@ impl World {
         let result = summary(order.step, found);
         self.mixed_with(i, order, &result.weights);
         self.feed(i, Input::Mixed(result));
+    }
+
+    /// Trains what fitted in until this mix, from the parameters that were published and are still the working ones.
+    pub(super) fn train_ahead(&mut self, i: u32, order: &MixOrder) {
+        let Ahead::Training(plan, since) = std::mem::take(&mut self.nodes[i as usize].ahead) else { return };
+        // A joiner takes over the others' parameters; its own training is not carried over to them.
+        if matches!(order.how, MixHow::Join) {
+            return;
+        }
+        let whole = self.training_time(i, plan.inner_steps);
+        let share = self.now.since(since).as_seconds() / whole.as_seconds().max(1e-9);
+        let taken = (share.min(1.0) * f64::from(plan.inner_steps)) as u32;
+        if taken == 0 {
+            return;
+        }
+        let mut moved = self.nodes[i as usize].working.clone();
+        if self.lesson(i, order.step.next(), plan, 0, taken, &mut moved).is_none() {
+            return;
+        }
+        let node = &mut self.nodes[i as usize];
+        moved.iter_mut().zip(&node.working).for_each(|(x, published)| *x -= published);
+        node.ahead = Ahead::Taken(order.step.next(), taken, moved);
     }
 
     /// Mixes every shard in place of the working parameters.
