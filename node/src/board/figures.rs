@@ -67,6 +67,11 @@ pub fn count(n: u64) -> String {
     text
 }
 
+/// A running mean in which what is newer counts more: the newest three tenths; the first value stands as it is.
+pub fn running_mean(before: Option<f64>, newest: f64) -> f64 {
+    before.map_or(newest, |before| before + 0.3 * (newest - before))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,6 +3,7 @@
 //! It exists so that the live dashboard, the observer's view and a report of a finished run are the same page over the
 //! same records. It deliberately knows no socket and no driver: lines of the record files go in, HTML comes out.
 
+pub mod affinity;
 pub mod curve;
 pub mod export;
 pub mod feed;

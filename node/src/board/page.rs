@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value;
 
+use crate::board::affinity;
 use crate::board::figures::{bytes, count, duration, percent, score, short, time_of_day};
 use crate::board::line::LedgerLine;
 use crate::board::now::Now;
@@ -79,6 +80,7 @@ pub fn body(view: &View<'_>) -> Markup {
             (course(view, &cast))
             (details(view))
             (peers(view, &cast))
+            (affinity::table(view.story, &cast))
             (records(view, &cast))
         }
     }
@@ -353,7 +355,7 @@ fn peers(view: &View<'_>, cast: &Cast<'_>) -> Markup {
                         th.text scope="col" { "node" } th.text scope="col" { "organization" } th.text scope="col" { "link" }
                         th scope="col" { "outer" } th.text scope="col" { "stage" } th scope="col" { (metric_label(view.story)) }
                         th scope="col" { "updates pulled" }
-                        @if view.now.is_some() { th scope="col" { "behaviour" } th scope="col" { "pulled" } th scope="col" { "served" } }
+                        @if view.now.is_some() { th scope="col" { "behaviour" } th scope="col" { "affinity" } th scope="col" { "pulled" } th scope="col" { "served" } }
                         th.text scope="col" { "key" }
                     } }
                     tbody {
@@ -374,6 +376,7 @@ fn peers(view: &View<'_>, cast: &Cast<'_>) -> Markup {
                                 td { @if view.me == Some(*key) { "-" } @else { (count(pulled(key))) } }
                                 @if view.now.is_some() {
                                     td { (peer.map_or("-".to_owned(), |p| format!("{:.0}", p.behaviour))) }
+                                    td { (peer.and_then(|p| p.affinity).map_or("-".to_owned(), |x| format!("{x:+.4}"))) }
                                     td { (peer.map_or("-".to_owned(), |p| bytes(p.bytes_pulled))) }
                                     td { (peer.map_or("-".to_owned(), |p| bytes(p.bytes_served))) }
                                 }

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::board::curve::Curve;
+use crate::board::figures::running_mean;
 use crate::board::flock::{self, Spot};
 use crate::board::limits::{
     HAPPENINGS_MAX, LEDGER_TAIL, NODES_MAX, PAIRS_MAX, PLACED_MAX, REASONS_MAX, STALENESS_MAX,
@@ -137,6 +138,8 @@ pub struct Story {
     pulls: BTreeMap<(String, String), Pulls>,
     staleness: BTreeMap<u32, u64>,
     refusals: BTreeMap<String, u64>,
+    /// By who learns and the first digits of whose update it is.
+    affinity: BTreeMap<(String, String), f64>,
     ledger: VecDeque<LedgerLine>,
     happenings: VecDeque<Happening>,
     spots: BTreeMap<String, Spot>,
@@ -274,6 +277,13 @@ impl Story {
         match (line.name.as_str(), line.value) {
             (CONSENSUS, Some(value)) => self.point(CONSENSUS, teller, line.outer, value),
             ("outer_seconds", Some(value)) => self.sums.outer_seconds += value.max(0.0),
+            ("affinity", Some(value)) if value.is_finite() => {
+                let pair = (teller.to_owned(), line.tags.get("peer").cloned().unwrap_or_default());
+                if self.affinity.len() < PAIRS_MAX || self.affinity.contains_key(&pair) {
+                    let mean = running_mean(self.affinity.get(&pair).copied(), value);
+                    self.affinity.insert(pair, mean);
+                }
+            }
             ("rejected", _) => {
                 let reason = line.tags.get("reason").cloned().unwrap_or_default();
                 if self.refusals.len() < REASONS_MAX || self.refusals.contains_key(&reason) {
@@ -373,6 +383,12 @@ impl Story {
         &self.pulls
     }
 
+    /// By how much the updates of the peer with these first digits of its key lowered the loss of a node, the newest
+    /// counting most.
+    pub fn affinity(&self, node: &str, peer: &str) -> Option<f64> {
+        self.affinity.get(&(node.to_owned(), peer.to_owned())).copied()
+    }
+
     /// Pulled updates by staleness in outer steps.
     pub fn staleness(&self) -> &BTreeMap<u32, u64> {
         &self.staleness
@@ -461,6 +477,14 @@ mod tests {
         let ages: Vec<_> = story.curves(STALENESS).map(|(who, c)| (who, c.points().to_vec())).collect();
         assert_eq!(ages, [("aa", vec![(1.0, 1.5)])], "the mean of an outer step is one point");
         story.metric("aa", &rejected("malformed"));
+        for value in [0.5, -0.5] {
+            let tags = [("peer".to_owned(), "bb".to_owned())].into();
+            let line =
+                MetricLine { name: "affinity".into(), value: Some(value), tags, ..MetricLine::default() };
+            story.metric("aa", &line);
+        }
+        assert!(story.affinity("aa", "bb").is_some_and(|mean| (mean - 0.2).abs() < 1e-9));
+        assert_eq!(story.affinity("bb", "aa"), None);
         assert_eq!(story.refusals()["malformed"], 1);
         let outer = MetricLine { name: "outer_seconds".into(), value: Some(1.5), ..MetricLine::default() };
         story.metric("aa", &outer);

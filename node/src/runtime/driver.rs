@@ -456,6 +456,7 @@ impl Driver {
                 self.note_topology(mixed.step);
                 self.feed(Input::Mixed(mixed));
             }
+            Report::Affinity(step, found) => self.notes.affinity(step, &found),
             Report::Evaluated(evaluated) => self.feed(Input::Evaluated(evaluated)),
             Report::Checkpoint(checkpoint) => self.write_generation(checkpoint),
             Report::Exported(dir) => tracing::info!(dir = %dir.display(), "the model is saved"),

@@ -5,13 +5,14 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use protocol::id::PeerId;
+use protocol::id::{OuterStep, PeerId};
 use protocol::peer::event::Event;
 use protocol::wire::announce::Announce;
 use protocol::wire::offence::Offence;
 use serde_json::json;
 
 use crate::board::feed::Feed;
+use crate::board::figures::running_mean;
 use crate::board::history::ledger_line;
 use crate::board::line::{MetricLine, TopologyLine};
 use crate::board::now::Now;
@@ -38,6 +39,8 @@ pub struct Figures {
     pub dense_bytes: u64,
     /// How much of its time the node computes.
     pub time: WorkTime,
+    /// By how much each peer's update lowered the local loss, a mean in which what is newer counts more.
+    pub affinity: BTreeMap<PeerId, f64>,
     /// Estimated consensus distance over the norm of the delta.
     pub consensus_relative: Option<f64>,
 }
@@ -209,6 +212,15 @@ impl Notes {
             // The peer pauses by itself then.
             Event::KeyInUseElsewhere { .. } => self.figures.time.interrupted(),
             _ => {}
+        }
+    }
+
+    /// Writes down how much each peer's update would have helped.
+    pub fn affinity(&mut self, step: OuterStep, found: &[(PeerId, f64)]) {
+        for (peer, helped) in found {
+            let before = self.figures.affinity.get(peer).copied();
+            self.figures.affinity.insert(*peer, running_mean(before, *helped));
+            self.metric(step.0, "affinity", *helped, BTreeMap::from([("peer", peer.short())]));
         }
     }
 

@@ -305,6 +305,7 @@ impl Driver {
                     .unwrap_or_default(),
                 outer_step: Some(p.outer_step.0),
                 score: p.evaluation.map(f64::from),
+                affinity: figures.affinity.get(&p.peer_id).copied(),
                 stage: p.stage.to_string(),
             })
             .collect();

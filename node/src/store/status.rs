@@ -103,6 +103,10 @@ pub struct PeerStatus {
     pub score: Option<f64>,
     /// How it behaves: 100 is a clean record, below 50 it is not drawn.
     pub behaviour: f64,
+    /// By how much its updates, each alone, lowered this node's loss on its own validation data: a mean in which what is
+    /// newer counts more.
+    #[serde(default)]
+    pub affinity: Option<f64>,
     /// What it is doing.
     pub stage: String,
     /// Bytes that came from it in answers since this node started, good or bad.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use protocol::id::{Hash, OuterStep, ShardIndex};
+use protocol::id::{Hash, OuterStep, PeerId, ShardIndex};
 use protocol::peer::input::{Evaluated, Mixed, Trained};
 use protocol::peer::output::{MixOrder, TrainOrder};
 
@@ -35,6 +35,8 @@ pub enum Report {
     Trained(Trained, Vec<(Hash, Arc<[u8]>)>),
     /// Mixed.
     Mixed(Mixed),
+    /// By how much the local loss falls with the update of each peer alone.
+    Affinity(OuterStep, Vec<(PeerId, f64)>),
     /// Evaluated.
     Evaluated(Evaluated),
     /// The copies for a checkpoint.

@@ -77,6 +77,12 @@ pub trait Learner: Send {
     fn trains_ahead(&self) -> bool {
         true
     }
+    /// The loss of these parameters on at most so many local validation rows, always the same ones; `None` where there is
+    /// none. The learner may hold these parameters afterwards.
+    fn glance(&mut self, flat: &[f32], rows_max: usize) -> Result<Option<f64>, LearnerError> {
+        let _ = (flat, rows_max);
+        Ok(None)
+    }
     /// Scores the present parameters on local data.
     fn evaluate(&mut self) -> Result<Judged, LearnerError>;
     /// Writes the present parameters as a model that can be used on its own.

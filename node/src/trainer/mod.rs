@@ -1,5 +1,6 @@
 //! The trainer: one thread that owns the model and carries out the peer's training, mixing and evaluation orders.
 
+mod affinity;
 pub mod answerer;
 pub mod averaging;
 pub mod codistiller;

@@ -84,16 +84,28 @@ impl Scored {
         }
     }
 
-    /// Mean loss over all targets.
-    pub fn loss(&self, session: &mut Session) -> Result<f64> {
-        let rows = match self {
+    fn rows(&self) -> Option<&Dataset> {
+        match self {
             Self::Tagging { rows, .. }
             | Self::Classes { rows, .. }
             | Self::Values { rows, .. }
             | Self::Pairs { rows, .. }
-            | Self::Language(Encoded { rows, .. }) => rows,
-            Self::Nothing => return Ok(0.0),
-        };
+            | Self::Language(Encoded { rows, .. }) => Some(rows),
+            Self::Nothing => None,
+        }
+    }
+
+    /// Mean loss over the targets of at most so many rows, spread evenly over all; `None` where they have none.
+    pub fn glance(&self, session: &mut Session, rows_max: usize) -> Result<Option<f64>> {
+        let Some(rows) = self.rows().filter(|rows| rows.len() > 0) else { return Ok(None) };
+        let some: Vec<usize> = (0..rows.len()).step_by(rows.len().div_ceil(rows_max.max(1))).collect();
+        let loss = session.evaluate_loss(&rows.batch(&some))?;
+        Ok((loss.counted > 0).then_some(loss.loss))
+    }
+
+    /// Mean loss over all targets.
+    pub fn loss(&self, session: &mut Session) -> Result<f64> {
+        let Some(rows) = self.rows() else { return Ok(0.0) };
         let (mut sum, mut counted) = (0.0, 0u64);
         for (_, batch) in rows.evaluation_batches(ROWS) {
             let loss = session.evaluate_loss(&batch)?;

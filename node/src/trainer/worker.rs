@@ -18,9 +18,10 @@ use protocol::peer::update::{MixScratch, ShardMix, ShardState, mix_shard};
 use protocol::rng::Seed;
 use protocol::shard::cut::cut;
 use protocol::time::Span;
-use protocol::wire::choice::Codec;
+use protocol::wire::choice::{Codec, Stage};
 use rayon::prelude::*;
 
+use crate::trainer::affinity::Affinity;
 use crate::trainer::job::{Checkpoint, Job, Report, ShardBytes};
 use crate::trainer::learner::{Learner, LearnerError};
 use crate::trainer::overlap::Overlap;
@@ -110,6 +111,9 @@ struct Worker {
     memories: Vec<ShardMemory>,
     ahead: Ahead,
     overlap: Overlap,
+    affinity: Affinity,
+    /// What it found, to be reported after the mix.
+    affine: Option<Report>,
     noise: Seed,
     sketch: Seed,
     export: PathBuf,
@@ -191,6 +195,8 @@ impl Worker {
             memories,
             ahead,
             overlap: Overlap::default(),
+            affinity: Affinity::default(),
+            affine: None,
             noise,
             sketch,
             export,
@@ -224,7 +230,10 @@ impl Worker {
                     .map(|()| Some(Report::Exported(self.export.clone()))),
             };
             match done {
-                Ok(Some(done)) => report(done),
+                Ok(Some(done)) => {
+                    report(done);
+                    self.affine.take().into_iter().for_each(&mut report);
+                }
                 Ok(None) => {}
                 Err(error) => {
                     report(Report::Broken(error.to_string()));
@@ -286,6 +295,7 @@ impl Worker {
                     .to_owned(),
             });
         };
+        self.affinity.begin(plan.evaluates && plan.stage == Stage::Train, &self.working);
         let next = order.next.filter(|_| self.learner.trains_ahead());
         self.overlap.begin(order.step, next, order.seconds_max, &self.working);
         let trained = Trained {
@@ -305,6 +315,7 @@ impl Worker {
     /// what is mixed here is lost without harm when the step is given up.
     fn mix_ahead(&mut self, order: &MixOrder, bytes: ShardBytes) {
         let begun = Instant::now();
+        self.affinity.keep(&bytes);
         self.ahead.begin(order.step);
         for (shard, sources) in &order.sources {
             let place = shard.0 as usize;
@@ -342,6 +353,8 @@ impl Worker {
             }
         }
         self.overlap.mixed(&*self.learner, &mut self.working);
+        let affine = self.affinity.measure(&mut *self.learner, &self.genesis, &self.cuts, order, bytes)?;
+        self.affine = (!affine.is_empty()).then_some(Report::Affinity(order.step, affine));
         self.learner.write(&self.agreed)?;
         leave(self.newest.as_ref(), order.step, &*self.learner);
         let mut weights: BTreeMap<PeerId, f32> = BTreeMap::new();
@@ -437,7 +450,7 @@ mod tests {
     use crate::trainer::averaging::{Averaging, Expected};
     use protocol::exchange::pull::Source;
     use protocol::stage::plan::Plan;
-    use protocol::wire::choice::{Rule, Stage};
+    use protocol::wire::choice::Rule;
 
     const LEN: usize = 3_000;
     const STEP: OuterStep = OuterStep(1);
