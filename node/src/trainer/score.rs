@@ -97,7 +97,7 @@ impl Scored {
 
     /// Mean loss over the targets of at most so many rows, spread evenly over all; `None` where they have none.
     pub fn glance(&self, session: &mut Session, rows_max: usize) -> Result<Option<f64>> {
-        let Some(rows) = self.rows().filter(|rows| rows.len() > 0) else { return Ok(None) };
+        let Some(rows) = self.rows().filter(|rows| !rows.is_empty()) else { return Ok(None) };
         let some: Vec<usize> = (0..rows.len()).step_by(rows.len().div_ceil(rows_max.max(1))).collect();
         let loss = session.evaluate_loss(&rows.batch(&some))?;
         Ok((loss.counted > 0).then_some(loss.loss))
