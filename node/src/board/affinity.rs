@@ -2,18 +2,17 @@
 
 use maud::{Markup, html};
 
+use crate::board::figures::short;
 use crate::board::story::Story;
 use crate::board::swarm::Cast;
 
 /// Most nodes whose table is shown: it grows with the square.
 const SHOWN_MAX: usize = 16;
-/// Digits of a key in the tags of metrics.
-const SHORT: usize = 8;
 
 /// The table, where anybody has looked.
 pub fn table(story: &Story, cast: &Cast<'_>) -> Markup {
     let members: Vec<&str> = cast.members().iter().map(|(key, _)| *key).collect();
-    let of = |node: &str, peer: &str| story.affinity(node, peer.get(..SHORT).unwrap_or(peer));
+    let of = |node: &str, peer: &str| story.affinity(node, &short(peer));
     let tellers: Vec<&str> =
         members.iter().copied().filter(|node| members.iter().any(|peer| of(node, peer).is_some())).collect();
     if tellers.is_empty() || members.len() > SHOWN_MAX {

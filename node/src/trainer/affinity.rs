@@ -2,13 +2,14 @@
 //! that update alone.
 //!
 //! Peers whose data are like ours lower it, others raise it; so the figures show who learns from whom. They stay at home
-//! and decide nothing. Measured in outer steps that are evaluated, because each peer costs one look at those rows. It
-//! deliberately takes the own parameters as they were published, so that what is compared does not depend on the rule.
+//! and decide nothing. Measured with the evaluation of an outer step, because each peer costs one look at those rows and
+//! no mix should wait for it. It deliberately takes the own parameters as they were published, so that what is compared does not depend on the rule.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use protocol::id::PeerId;
+use protocol::exchange::pull::Source;
+use protocol::id::{PeerId, ShardIndex};
 use protocol::peer::output::MixOrder;
 
 use crate::trainer::job::ShardBytes;
@@ -17,12 +18,14 @@ use crate::trainer::learner::{Learner, LearnerError};
 /// Validation rows the loss is taken on.
 const ROWS_MAX: usize = 64;
 
-/// What is held from the update to the mix of an outer step that is measured.
+/// What is held from the update to the evaluation of an outer step that is measured.
 #[derive(Default)]
 pub(super) struct Affinity {
     /// Parameters as published; empty where nothing is measured.
     own: Vec<f32>,
-    /// Shards that were mixed before the others had come.
+    /// Whose shards were mixed.
+    sources: Vec<(ShardIndex, Vec<Source>)>,
+    /// Their bytes.
     came: ShardBytes,
 }
 
@@ -35,15 +38,23 @@ impl Affinity {
         }
     }
 
-    /// Keeps what is mixed ahead.
+    /// Keeps the bytes of what is mixed.
     pub(super) fn keep(&mut self, bytes: &ShardBytes) {
         if !self.own.is_empty() {
             self.came.extend(bytes.iter().map(|(place, block)| (*place, block.clone())));
         }
     }
 
+    /// The outer step is mixed.
+    pub(super) fn mixed(&mut self, order: &MixOrder, bytes: &ShardBytes) {
+        self.keep(bytes);
+        if !self.own.is_empty() {
+            self.sources.clone_from(&order.sources);
+        }
+    }
+
     /// By how much the loss falls, for each peer, when every shard it sent is replaced by the mean of ours and its own.
-    /// Leaves the learner with other parameters. Empty where nothing is measured, or the learner has no loss to show.
+    /// Leaves the learner with other parameters. `None` where nothing is measured, or the learner has no loss to show.
     ///
     /// # Errors
     /// The learner does not take parameters or fails on the rows.
@@ -52,19 +63,16 @@ impl Affinity {
         learner: &mut dyn Learner,
         genesis: &[f32],
         cuts: &[Range<usize>],
-        order: &MixOrder,
-        bytes: &ShardBytes,
-    ) -> Result<Vec<(PeerId, f64)>, LearnerError> {
-        let Self { own, came } = std::mem::take(self);
+    ) -> Result<Option<Vec<(PeerId, f64)>>, LearnerError> {
+        let Self { own, sources, came } = std::mem::take(self);
         if own.is_empty() {
-            return Ok(Vec::new());
+            return Ok(None);
         }
-        let Some(before) = learner.glance(&own, ROWS_MAX)? else { return Ok(Vec::new()) };
+        let Some(before) = learner.glance(&own, ROWS_MAX)? else { return Ok(None) };
         let mut of_peer: BTreeMap<PeerId, Vec<(usize, _)>> = BTreeMap::new();
-        for (shard, sources) in &order.sources {
+        for (shard, sources) in &sources {
             for source in sources {
-                let place = (*shard, source.hash);
-                if let Some(block) = bytes.get(&place).or_else(|| came.get(&place)) {
+                if let Some(block) = came.get(&(*shard, source.hash)) {
                     of_peer.entry(source.peer).or_default().push((shard.0 as usize, (source.codec, block)));
                 }
             }
@@ -92,7 +100,7 @@ impl Affinity {
                 found.push((peer, before - after));
             }
         }
-        Ok(found)
+        Ok(Some(found))
     }
 }
 
@@ -102,8 +110,7 @@ mod tests {
 
     use super::*;
     use crate::trainer::learner::{Judged, Learned, Lesson};
-    use protocol::exchange::pull::Source;
-    use protocol::id::{Hash, OuterStep, ShardIndex};
+    use protocol::id::{Hash, OuterStep};
     use protocol::peer::output::MixHow;
     use protocol::wire::choice::{Codec, Rule};
 
@@ -181,12 +188,14 @@ mod tests {
             bytes.into_iter().partition(|((_, hash), _)| *hash == Hash([1; 32]));
         affinity.keep(&early);
         late.remove(&(ShardIndex(1), Hash([4; 32])));
-        let found = affinity.measure(&mut Wishes, &genesis, &cuts, &order, &late).unwrap();
+        affinity.mixed(&order, &late);
+        let found = affinity.measure(&mut Wishes, &genesis, &cuts).unwrap().unwrap();
         let rounded: Vec<(PeerId, i32)> =
             found.iter().map(|(p, x)| (*p, (x * 100.0).round() as i32)).collect();
         assert_eq!(rounded, [(peer(1), 20), (peer(2), -20), (peer(3), 0)]);
-        assert!(affinity.measure(&mut Wishes, &genesis, &cuts, &order, &late).unwrap().is_empty(), "once");
+        assert!(affinity.measure(&mut Wishes, &genesis, &cuts).unwrap().is_none(), "once");
         affinity.begin(false, &own);
-        assert!(affinity.measure(&mut Wishes, &genesis, &cuts, &order, &late).unwrap().is_empty());
+        affinity.mixed(&order, &late);
+        assert!(affinity.measure(&mut Wishes, &genesis, &cuts).unwrap().is_none());
     }
 }

@@ -112,7 +112,7 @@ struct Worker {
     ahead: Ahead,
     overlap: Overlap,
     affinity: Affinity,
-    /// What it found, to be reported after the mix.
+    /// What it found, to be reported after the evaluation.
     affine: Option<Report>,
     noise: Seed,
     sketch: Seed,
@@ -336,6 +336,7 @@ impl Worker {
         if matches!(order.how, MixHow::Join) {
             // A joiner takes over the others' parameters; its own training is not carried over to them.
             self.overlap.drop();
+            self.affinity.begin(false, &[]);
             self.learner.read(&mut self.working);
         }
         self.ahead.begin(order.step);
@@ -353,8 +354,7 @@ impl Worker {
             }
         }
         self.overlap.mixed(&*self.learner, &mut self.working);
-        let affine = self.affinity.measure(&mut *self.learner, &self.genesis, &self.cuts, order, bytes)?;
-        self.affine = (!affine.is_empty()).then_some(Report::Affinity(order.step, affine));
+        self.affinity.mixed(order, bytes);
         self.learner.write(&self.agreed)?;
         leave(self.newest.as_ref(), order.step, &*self.learner);
         let mut weights: BTreeMap<PeerId, f32> = BTreeMap::new();
@@ -414,6 +414,10 @@ impl Worker {
     fn evaluate(&mut self, step: OuterStep) -> Result<Option<Report>, LearnerError> {
         let begun = Instant::now();
         let judged = self.learner.evaluate()?;
+        if let Some(found) = self.affinity.measure(&mut *self.learner, &self.genesis, &self.cuts)? {
+            self.learner.write(&self.agreed)?;
+            self.affine = Some(Report::Affinity(step, found));
+        }
         Ok(Some(Report::Evaluated(Evaluated {
             step,
             metric: judged.metric,
