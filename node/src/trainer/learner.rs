@@ -77,6 +77,10 @@ pub trait Learner: Send {
     fn trains_ahead(&self) -> bool {
         true
     }
+    /// Whether [`Learner::glance`] has a loss to show at all.
+    fn can_glance(&self) -> bool {
+        false
+    }
     /// The loss of these parameters on at most so many local validation rows, always the same ones; `None` where there is
     /// none. The learner may hold these parameters afterwards.
     fn glance(&mut self, flat: &[f32], rows_max: usize) -> Result<Option<f64>, LearnerError> {

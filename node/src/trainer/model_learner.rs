@@ -148,6 +148,10 @@ impl Learner for ModelLearner {
         self.lesson(lesson, is_stopped, |session, batch, rate, _| session.train_step(batch, rate))
     }
 
+    fn can_glance(&self) -> bool {
+        true
+    }
+
     fn glance(&mut self, flat: &[f32], rows_max: usize) -> Result<Option<f64>, LearnerError> {
         self.write(flat)?;
         self.scored.glance(&mut self.session, rows_max).map_err(wrong("look at the validation data"))

@@ -295,7 +295,8 @@ impl Worker {
                     .to_owned(),
             });
         };
-        self.affinity.begin(plan.evaluates && plan.stage == Stage::Train, &self.working);
+        let is_measured = plan.evaluates && plan.stage == Stage::Train && self.learner.can_glance();
+        self.affinity.begin(is_measured, &self.working);
         let next = order.next.filter(|_| self.learner.trains_ahead());
         self.overlap.begin(order.step, next, order.seconds_max, &self.working);
         let trained = Trained {
